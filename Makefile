@@ -1,0 +1,109 @@
+# The menu: every verb a person types. `make` prints it.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+# INVENTORY=file names the settings file for any verb.
+export LETTABOX_INVENTORY := $(or $(INVENTORY),$(LETTABOX_INVENTORY))
+# HOST=name picks one of several hosts, YES=1 answers what a verb would ask.
+HOST ?=
+YES ?=
+SERVICE ?=
+FOLLOW ?= 1
+TAIL ?= 100
+
+RUN := .venv/installed-run
+TEST := .venv/installed-test
+PYTHON := .venv/bin/python
+PYINFRA := .venv/bin/pyinfra inventory deploy.py $(if $(HOST),--limit $(HOST))
+# With -s the output is a value for a program: no line that names the host.
+quiet := $(if $(findstring s,$(firstword -$(MAKEFLAGS))),--quiet)
+remote = $(PYTHON) -m inventory.remote $(quiet) $(if $(HOST),--host $(HOST))
+letta = $(remote) --group letta $(1) -- lettabox letta
+
+.PHONY: help
+help: ## print this menu
+	@echo 'lettabox: make VERB [INVENTORY=file] [HOST=name] [YES=1]'; echo
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: setup
+setup: $(RUN) ## make the virtual environment .venv
+
+$(RUN): requirements/run.txt
+	@echo 'setting up .venv from requirements/run.txt'
+	@python3 -m venv .venv
+	@.venv/bin/pip install -qq --disable-pip-version-check --require-hashes -r requirements/run.txt
+	@touch $@
+
+$(TEST): requirements/test.txt $(RUN)
+	@echo 'adding requirements/test.txt to .venv'
+	@.venv/bin/pip install -qq --disable-pip-version-check --require-hashes -r requirements/test.txt
+	@touch $@
+
+.PHONY: deploy
+deploy: $(RUN) ## converge the hosts of the inventory (asks; YES=1 does not)
+	@$(remote)
+	@$(PYINFRA) $(if $(YES),-y)
+
+.PHONY: plan
+plan: $(RUN) ## show what a deploy would change, and change nothing
+	@$(remote)
+	@$(PYINFRA) --dry --diff
+
+.PHONY: letta-start
+letta-start: $(RUN) ## start the Letta stack and wait until it is healthy
+	@$(call letta) start
+
+.PHONY: letta-stop
+letta-stop: $(RUN) ## stop it, after saying whom that affects (asks; YES=1 does not)
+	@$(call letta,--ask) stop $(if $(YES),--yes)
+
+.PHONY: letta-restart
+letta-restart: $(RUN) ## restart it and wait until it is healthy
+	@$(call letta) restart
+
+.PHONY: letta-status
+letta-status: $(RUN) ## one screen: containers, version, agents, volumes, disk
+	@$(call letta) status
+
+.PHONY: letta-logs
+letta-logs: $(RUN) ## follow the logs (SERVICE=letta-server, TAIL=100, FOLLOW=0 to print and end)
+	@$(call letta) logs --tail $(TAIL) $(if $(filter 1,$(FOLLOW)),--follow) $(SERVICE)
+
+.PHONY: letta-password
+letta-password: $(RUN) ## print the server password (make -s letta-password prints just it)
+	@$(call letta) password
+
+.PHONY: verify
+verify: $(RUN) ## check the live host from outside: testinfra and the real API
+	@$(remote) --group letta
+	@$(PYTHON) -m pytest -q tests/online $(if $(HOST),--host $(HOST))
+
+.PHONY: demo
+demo: $(RUN) ## a whole lettabox on this machine, in a throwaway box: lab, deploy, verify
+	@$(PYTHON) -m tests.lab.demo
+
+.PHONY: demo-down
+demo-down: $(RUN) ## remove the demo's containers, network and volumes; the engine stays
+	@$(PYTHON) -m tests.lab down
+
+.PHONY: test
+test: $(TEST) ## every test, from unit to lab (LETTABOX_TEST_SCALE=10 for long counts)
+	@$(PYTHON) -m ruff check .
+	@$(PYTHON) -m pytest tests/unit tests/lab
+
+.PHONY: test-unit
+test-unit: $(TEST) ## the tests that need no Docker
+	@$(PYTHON) -m pytest -q tests/unit
+
+.PHONY: test-long
+test-long: ## every test with the full counts
+	@LETTABOX_TEST_SCALE=10 $(MAKE) test
+
+.PHONY: lock
+lock: $(TEST) ## write requirements/*.txt anew from requirements/*.in
+	@for name in run test box; do \
+		.venv/bin/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header \
+			--no-emit-index-url --no-emit-find-links --no-annotate \
+			requirements/$$name.in -o requirements/$$name.txt; done

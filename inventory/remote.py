@@ -1,0 +1,102 @@
+"""Run a verb of the box side over SSH: `python -m inventory.remote --group letta -- lettabox letta status`.
+
+OpenSSH's client gives what a person at a terminal expects (colours, Ctrl-C, --follow) and
+reads its options from the same inventory as pyinfra and testinfra do.
+"""
+
+import argparse
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+from inventory.load import SettingsError, find, load
+from inventory.schema import Host, Inventory
+
+UNREACHABLE, USAGE = 2, 4
+
+
+def ssh_options(host: Host) -> dict[str, str]:
+    """OpenSSH's own option names and values for a host of the inventory."""
+    options = {
+        "HostName": host.address,
+        "Port": str(host.port),
+        "User": host.user,
+        # What pyinfra does too: a key that changed is refused, with a known_hosts file a new one as well.
+        "StrictHostKeyChecking": "yes" if host.known_hosts else "accept-new",
+        "BatchMode": "yes",
+        "ConnectTimeout": "10",
+        "ServerAliveInterval": "15",
+        "LogLevel": "ERROR",
+    }
+    if host.key:
+        options |= {"IdentityFile": str(host.key), "IdentitiesOnly": "yes"}
+    if host.known_hosts:
+        options["UserKnownHostsFile"] = str(host.known_hosts)
+    return options
+
+
+def ssh_config(inventory: Inventory) -> str:
+    """The hosts of the inventory as the text of an ssh_config file."""
+    return "".join(
+        f"Host {name}\n" + "".join(f"  {key} {value}\n" for key, value in ssh_options(host).items())
+        for name, host in inventory.hosts.items()
+    )
+
+
+def pick(inventory: Inventory, group: str | None, name: str | None) -> str:
+    """The host to act on: `name`, or the only one of the group. Raises SettingsError when that is unclear."""
+    hosts = list(getattr(inventory.groups, group)) if group else list(inventory.hosts)
+    where = f"group {group}" if group else "the inventory"
+    if name and name not in hosts:
+        raise SettingsError(f"HOST={name}: no such host in {where}; there are: {', '.join(hosts) or 'none'}")
+    if not name and len(hosts) != 1:
+        raise SettingsError(f"{where} has {len(hosts)} hosts ({', '.join(hosts)}); pick one with HOST=")
+    return name or hosts[0]
+
+
+def describe(name: str, host: Host, path: Path) -> str:
+    """One line that says which host a verb acts on, and where that is written."""
+    return f"{name}: {host.user}@{host.address}:{host.port} (from {path})"
+
+
+def argv(name: str, host: Host, command: list[str], tty: bool) -> list[str]:
+    """The ssh command line that runs `command` as root on the host."""
+    options = [word for key, value in ssh_options(host).items() for word in ("-o", f"{key}={value}")]
+    sudo = [] if host.user == "root" else ["sudo", "-n"]
+    return ["ssh", *options, *(["-t"] if tty else []), name, "--", shlex.join([*sudo, *command])]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m inventory.remote", description=__doc__.splitlines()[0])
+    parser.add_argument("--group", choices=("letta", "gpu"))
+    parser.add_argument("--host")
+    parser.add_argument("--quiet", action="store_true", help="do not print the host first")
+    parser.add_argument("--ask", action="store_true", help="the verb may ask: give it a terminal when there is one")
+    parser.add_argument("command", nargs="*", help="what to run as root; nothing: only print the host")
+    parser.exit_on_error = False
+    try:
+        given = parser.parse_args()
+        path = find()
+        inventory = load(path)
+        if not given.command:
+            names = [pick(inventory, given.group, given.host)] if given.host or given.group else inventory.hosts
+            for name in names:
+                print(describe(name, inventory.hosts[name], path), file=sys.stderr)
+            return 0
+        name = pick(inventory, given.group, given.host)
+    except (SettingsError, argparse.ArgumentError) as error:
+        print(error, file=sys.stderr)
+        return USAGE
+    host = inventory.hosts[name]
+    if not given.quiet:
+        print(describe(name, host, path), file=sys.stderr)
+    code = subprocess.run(argv(name, host, given.command, given.ask and sys.stdin.isatty())).returncode
+    if code == 255:  # ssh's own; it has said why
+        print(f"{name} cannot be reached over SSH (see the line above)", file=sys.stderr)
+        return UNREACHABLE
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())
