@@ -1,0 +1,56 @@
+"""The Docker engine of a host."""
+
+import json
+from dataclasses import dataclass
+
+from pyinfra.api import FactBase
+from pyinfra.api.exceptions import FactProcessError
+
+
+@dataclass(frozen=True)
+class EngineState:
+    installed: bool = False  # there is a dockerd, from whatever source
+    compose: str = ""  # version of the Compose v2 plugin, empty without one
+    active: bool = False
+    enabled: bool = False
+    daemon_json: str = ""
+
+
+class Engine(FactBase[EngineState]):
+    """EngineState; never fails, whatever the host lacks."""
+
+    def command(self) -> str:
+        return (
+            "command -v dockerd >/dev/null 2>&1 && echo installed=1; "
+            "echo compose=$(docker compose version --short 2>/dev/null); "
+            "echo active=$(systemctl is-active docker.service 2>/dev/null); "
+            "echo enabled=$(systemctl is-enabled docker.service 2>/dev/null); "
+            "echo daemon_json=; if [ -f /etc/docker/daemon.json ]; then cat /etc/docker/daemon.json; fi"
+        )
+
+    def default(self) -> EngineState:
+        return EngineState()
+
+    def process(self, output: list[str]) -> EngineState:
+        end = output.index("daemon_json=")
+        words = dict(line.split("=", 1) for line in output[:end])
+        return EngineState(
+            installed="installed" in words,
+            compose=words["compose"].removeprefix("v"),
+            active=words["active"] == "active",
+            enabled=words["enabled"] == "enabled",
+            daemon_json="\n".join(output[end + 1 :]),
+        )
+
+
+def daemon_settings(text: str) -> dict:
+    """Parse daemon.json; empty means no settings. Raises FactProcessError for anything but an object."""
+    if not text.strip():
+        return {}
+    try:
+        parsed = json.loads(text)
+    except ValueError as error:
+        raise FactProcessError(f"/etc/docker/daemon.json is no JSON: {error}") from None
+    if not isinstance(parsed, dict):
+        raise FactProcessError("/etc/docker/daemon.json is no JSON object")
+    return parsed

@@ -1,0 +1,3 @@
+from lettabox.cli import main
+
+main()

@@ -1,0 +1,137 @@
+"""The Compose project `letta`: bring it up, wait for health, explain what went wrong."""
+
+import subprocess
+import sys
+import tempfile
+import time
+from typing import Any
+
+from lettabox import paths
+from lettabox.docker import docker, inspect
+from lettabox.errors import UNHEALTHY, LettaboxError
+
+LOG_LINES = 20
+# A container that was restarted this often since `up` began will not come by waiting longer.
+CRASHES = 3
+# Docker's verdict may be about the past: what was unhealthy before gets this long to recover. Seconds.
+RECOVERY = 30
+
+
+def command(*arguments: str) -> list[str]:
+    """Return the argv of `docker compose ARGUMENTS` for the project."""
+    if not (paths.PROJECT / "compose.yml").is_file():
+        raise LettaboxError(f"there is no Compose project in {paths.PROJECT}; deploy first (`make deploy`)")
+    return ["docker", "compose", "--project-directory", str(paths.PROJECT), *arguments]
+
+
+def services() -> list[str]:
+    """Return the names of the project's services, in the order they depend on each other."""
+    done = subprocess.run(command("config", "--services"), capture_output=True, text=True)
+    if done.returncode:
+        raise LettaboxError(f"docker compose config: {done.stderr.strip()}")
+    # Compose prints them sorted so that what others depend on does not always come first.
+    order = ["letta-postgres", "letta-redis", "letta-server", "letta-nginx"]
+    return sorted(done.stdout.split(), key=lambda name: order.index(name) if name in order else len(order))
+
+
+def containers(names: list[str]) -> dict[str, dict[str, Any]]:
+    """Return {service: `docker inspect` of its container} for those of `names` that have one."""
+    ids = docker("ps", "-aq", "--no-trunc", "--filter", "label=com.docker.compose.project=letta").split()
+    found = {one["Config"]["Labels"]["com.docker.compose.service"]: one for one in inspect("container", *ids)}
+    return {name: found[name] for name in names if name in found}
+
+
+def state(container: dict[str, Any] | None) -> str:
+    """One word for a container: missing, created, exited, restarting, starting, healthy or unhealthy."""
+    if container is None:
+        return "missing"
+    now = container["State"]
+    if now["Status"] != "running":
+        return now["Status"]
+    return now["Health"]["Status"] if now.get("Health") else "running"
+
+
+def up(timeout: int) -> None:
+    """Create, recreate and start what differs, and wait until every service is healthy.
+
+    `timeout` is in seconds. A change of any service's state is one line on stderr.
+    Raises LettaboxError, naming the guilty container and its last log lines.
+    """
+    began = time.monotonic()
+    names = services()
+    before = {name: (one["Id"], one["RestartCount"]) for name, one in containers(names).items()}
+    states: dict[str, str] = {}
+    unhealthy_since: dict[str, float] = {}
+    # Files, not pipes: nobody reads while Compose works, and a full pipe would stop it.
+    with tempfile.TemporaryFile("w+") as words:
+        start = subprocess.Popen(
+            command("up", "--detach", "--remove-orphans"),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=words,
+        )
+        try:
+            while True:
+                # Asked first: what the containers are is then seen after Compose was done with them.
+                code = start.poll()
+                now = containers(names)
+                passed = time.monotonic() - began
+                for name, one in now.items():
+                    if states.get(name) != state(one):
+                        print(f"{name}: {state(one)} ({passed:.0f} s)", file=sys.stderr)
+                    states[name] = state(one)
+                    if states[name] == "unhealthy" and code == 0:
+                        unhealthy_since.setdefault(name, passed)
+                    else:
+                        unhealthy_since.pop(name, None)
+                if code == 0 and all(states.get(name) == "healthy" for name in names):
+                    return
+                crashed = [name for name, one in now.items() if _crashes(one, before.get(name)) >= CRASHES]
+                sick = [name for name, since in unhealthy_since.items() if passed - since > RECOVERY]
+                if crashed:
+                    raise _failure("crashed again and again", crashed)
+                if sick:
+                    raise _failure("unhealthy", sick)
+                if code:
+                    words.seek(0)
+                    raise _failure("could not be started", _guilty(names, now), words.read())
+                if passed > timeout:
+                    raise _failure(f"not healthy after {timeout} s", _guilty(names, now))
+                time.sleep(0.5)
+        finally:
+            if start.poll() is None:
+                start.terminate()
+                start.wait()
+
+
+def _crashes(container: dict[str, Any], before: tuple[str, int] | None) -> int:
+    known = before[1] if before and before[0] == container["Id"] else 0
+    return container["RestartCount"] - known
+
+
+def _guilty(names: list[str], now: dict[str, dict[str, Any]]) -> list[str]:
+    """The first service that is not healthy: those behind it only wait for it."""
+    bad = [name for name in names if state(now.get(name)) != "healthy"]
+    return [name for name in bad if state(now.get(name)) not in ("created", "missing")][:1] or bad[:1]
+
+
+def _failure(what: str, guilty: list[str], said: str = "") -> LettaboxError:
+    """`what` with the guilty containers, their state and their last log lines."""
+    lines = [f"letta: {what}: {', '.join(guilty)}"]
+    lines += [f"  Compose said: {line}" for line in said.strip().splitlines()[-5:]]
+    for name, one in containers(guilty).items():
+        lines.append(f"  {name}: {state(one)}, exit code {one['State']['ExitCode']}, image {one['Config']['Image']}")
+        probes = (one["State"].get("Health") or {}).get("Log") or []
+        if probes and probes[-1]["ExitCode"]:
+            lines.append(f"  last health check: {probes[-1]['Output'].strip()[-300:]}")
+        lines.append(f"  last {LOG_LINES} log lines of {name}:")
+        logs = subprocess.run(
+            ["docker", "logs", "--tail", str(LOG_LINES), one["Id"]],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+        )
+        lines += [f"    {line}" for line in logs.stdout.splitlines()]
+    lines.append("  next: sudo lettabox letta status; sudo lettabox letta logs SERVICE; then deploy again")
+    return LettaboxError("\n".join(lines), UNHEALTHY)

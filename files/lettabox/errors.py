@@ -1,0 +1,12 @@
+"""How a verb says that it did not do what was asked."""
+
+# Exit codes of every verb; docs/exit-codes.md explains them to operators.
+OK, FAILED, UNHEALTHY, DUPLICATE, USAGE = range(5)
+
+
+class LettaboxError(Exception):
+    """A failure explained in full: what was being done, what happened, what to do next."""
+
+    def __init__(self, message: str, code: int = FAILED) -> None:
+        super().__init__(message)
+        self.code = code

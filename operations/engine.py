@@ -1,0 +1,46 @@
+"""The Docker engine: running, enabled, and with the operator's keys in its daemon.json."""
+
+import json
+import shlex
+from collections.abc import Generator
+from typing import Any
+
+from pyinfra import host, logger, state
+from pyinfra.api import StringCommand, operation
+
+from facts.engine import Engine, daemon_settings
+
+DAEMON_JSON = "/etc/docker/daemon.json"
+
+
+@operation()
+def running() -> Generator[StringCommand, None, None]:
+    """Start the engine and have it started at boot."""
+    now = host.get_fact(Engine)
+    if now.active and now.enabled:
+        host.noop("the Docker engine is active and enabled")
+        return
+    yield StringCommand("systemctl enable --now docker.service")
+
+
+@operation()
+def configured(daemon: dict[str, Any]) -> Generator[StringCommand, None, None]:
+    """Merge `daemon` into daemon.json, keep every other key, and have the engine read it.
+
+    The file is checked by dockerd itself before it takes its place. The engine is reloaded,
+    never restarted: containers run on. Keys that dockerd only reads at its start wait for that.
+    """
+    before = daemon_settings(host.get_fact(Engine).daemon_json)
+    after = before | daemon
+    if after == before:
+        host.noop("daemon.json has the wanted keys")
+        return
+    if state.config.DIFF:
+        for key, value in daemon.items():
+            host.log(f"Will set {key} in {DAEMON_JSON}: {before.get(key)!r} -> {value!r}", logger.info)
+    new = shlex.quote(f"{DAEMON_JSON}.lettabox-new")
+    yield StringCommand(
+        f"install -d -m 755 /etc/docker && cat > {new} && dockerd --validate --config-file {new} >&2 "
+        f"&& mv -fT {new} {DAEMON_JSON} && systemctl reload docker.service",
+        _stdin=json.dumps(after, indent=2),
+    )

@@ -1,0 +1,101 @@
+"""The live host of the inventory, seen from outside: over SSH and through the real API."""
+
+import contextlib
+import socket
+import subprocess
+import time
+
+import pytest
+import requests
+import testinfra
+
+from inventory.load import find, load
+from inventory.remote import pick, ssh_config
+
+
+def pytest_addoption(parser):
+    parser.addoption("--host", help="which host, where the inventory has several in group letta")
+
+
+@pytest.fixture(scope="session")
+def target(request):
+    """(name of the host, inventory)."""
+    inventory = load(find())
+    return pick(inventory, "letta", request.config.getoption("--host")), inventory
+
+
+@pytest.fixture(scope="session")
+def settings(target):
+    return target[1].settings
+
+
+@pytest.fixture(scope="session")
+def config_file(target, tmp_path_factory):
+    path = tmp_path_factory.mktemp("ssh") / "config"
+    path.write_text(ssh_config(target[1]))
+    return path
+
+
+@pytest.fixture(scope="session")
+def host(target, config_file):
+    name, inventory = target
+    sudo = inventory.hosts[name].user != "root"
+    return testinfra.get_host(f"ssh://{name}?ssh_config={config_file}&sudo={str(sudo).lower()}&controlpersist=60")
+
+
+@contextlib.contextmanager
+def tunnel(name, config_file, bind, port):
+    """A local port that leads to the published port of a service on the host."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        local = free.getsockname()[1]
+    there = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(bind, bind)
+    ssh = subprocess.Popen(
+        [
+            "ssh",
+            "-F",
+            config_file,
+            "-o",
+            "ExitOnForwardFailure=yes",
+            "-N",
+            "-L",
+            f"127.0.0.1:{local}:[{there}]:{port}",
+            name,
+        ],
+        stdin=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        deadline = time.monotonic() + 20
+        while True:
+            assert ssh.poll() is None, f"ssh ended: {ssh.stderr.read()}"
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", local), timeout=1):
+                break
+            assert time.monotonic() < deadline, "the tunnel did not come up in 20 s"
+            time.sleep(0.05)
+        yield f"http://127.0.0.1:{local}"
+    finally:
+        ssh.terminate()
+        ssh.wait()
+
+
+@pytest.fixture(scope="session")
+def server(target, config_file, settings):
+    """URL of letta-server itself."""
+    with tunnel(target[0], config_file, settings.letta.bind, settings.letta.port) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def proxy(target, config_file, settings):
+    """URL of letta-nginx."""
+    with tunnel(target[0], config_file, settings.nginx.bind, settings.nginx.port) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def api(host):
+    """A session of requests that carries the server password."""
+    session = requests.Session()
+    session.headers["Authorization"] = f"Bearer {host.check_output('lettabox letta password')}"
+    return session

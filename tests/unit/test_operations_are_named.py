@@ -1,0 +1,30 @@
+"""pyinfra prints the arguments of an operation that has no name, whatever they hold."""
+
+import ast
+from pathlib import Path
+
+OPERATIONS = {path.stem for path in Path("operations").glob("*.py")} - {"__init__"}
+
+
+def calls(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if (
+            isinstance(node, ast.Call)
+            and isinstance(node.func, ast.Attribute)
+            and isinstance(node.func.value, ast.Name)
+            and node.func.value.id in OPERATIONS
+        ):
+            yield node
+
+
+def test_every_operation_has_a_name():
+    unnamed, seen = [], 0
+    for path in [Path("deploy.py"), *Path("deploys").glob("*.py")]:
+        for call in calls(path):
+            if call.func.attr[0].isupper():  # tree.File, tree.Directory: values, no operations
+                continue
+            seen += 1
+            if "name" not in {keyword.arg for keyword in call.keywords}:
+                unnamed.append(f"{path}:{call.lineno}")
+    assert seen >= 10
+    assert not unnamed
