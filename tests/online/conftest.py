@@ -32,15 +32,18 @@ def settings(target):
 @pytest.fixture(scope="session")
 def config_file(target, tmp_path_factory):
     path = tmp_path_factory.mktemp("ssh") / "config"
-    path.write_text(ssh_config(target[1]))
+    # One connection for all commands; without a ControlPath testinfra opens one for each.
+    path.write_text(ssh_config(target[1]) + f"Host *\n  ControlPath {path.parent}/%C\n")
     return path
 
 
 @pytest.fixture(scope="session")
 def host(target, config_file):
     name, inventory = target
-    sudo = inventory.hosts[name].user != "root"
-    return testinfra.get_host(f"ssh://{name}?ssh_config={config_file}&sudo={str(sudo).lower()}&controlpersist=60")
+    sudo = str(inventory.hosts[name].user != "root").lower()
+    yield testinfra.get_host(f"ssh://{name}?ssh_config={config_file}&sudo={sudo}&controlpersist=60")
+    # The shared connection stays behind as a process of its own.
+    subprocess.run(["ssh", "-F", config_file, "-O", "exit", name], capture_output=True, check=True)
 
 
 @contextlib.contextmanager
@@ -56,6 +59,8 @@ def tunnel(name, config_file, bind, port):
             config_file,
             "-o",
             "ExitOnForwardFailure=yes",
+            "-o",
+            "ControlPath=none",  # a connection of its own, which lasts as long as this process
             "-N",
             "-L",
             f"127.0.0.1:{local}:[{there}]:{port}",

@@ -543,6 +543,4 @@ def test_the_table_is_checked_and_written(tmp_path, capsys):
 
 def test_the_readme_lists_the_settings_of_the_schema():
     """Its table is generated: `python -m inventory.table --write README.md`."""
-    from inventory import table
-
     assert table.main(["--check", "README.md"]) == 0

@@ -1,0 +1,92 @@
+"""The SSE proxy, with a real server and a model that speaks slowly."""
+
+import itertools
+import json
+import time
+
+import pytest
+import requests
+
+
+@pytest.fixture
+def model(deployed):
+    url = deployed.model_control_url
+    requests.delete(f"{url}/_script", timeout=5).raise_for_status()
+
+    def script(*replies):
+        requests.post(f"{url}/_script", json={"replies": list(replies)}, timeout=5).raise_for_status()
+
+    yield script
+    requests.delete(f"{url}/_script", timeout=5).raise_for_status()
+
+
+@pytest.fixture
+def agent(api, deployed):
+    made = api.agent("streamer", deployed.model_url)
+    yield made
+    api.call("DELETE", f"/v1/agents/{made['id']}")
+
+
+def stream(api, agent, timeout, **options):
+    """[(seconds since the request, event data)] of a streamed chat through the proxy."""
+    began, events = time.monotonic(), []
+    body = {
+        "messages": [{"role": "user", "content": "speak"}],
+        "stream_tokens": True,
+        "include_pings": False,
+        **options,
+    }
+    url = f"{api.proxy}/v1/agents/{agent['id']}/messages/stream"
+    with api.session.post(url, json=body, stream=True, timeout=timeout) as answer:
+        assert answer.status_code == 200 and answer.headers["Content-Type"].startswith("text/event-stream")
+        for line in answer.iter_lines(chunk_size=1):
+            if line.startswith(b"data: "):
+                events.append((time.monotonic() - began, line[6:].decode()))
+    return events
+
+
+def test_events_arrive_one_by_one(api, model, agent):
+    words = [f"word{number} " for number in range(8)]
+    model({"chunks": words, "chunk_delay_s": 0.5})
+    events = stream(api, agent, timeout=60)
+    assert events[-1][1] == "[DONE]"
+    arrival = {}
+    for when, data in events:
+        for word in words:
+            if word.strip() in data:
+                arrival.setdefault(word, when)
+    assert len(arrival) == len(words), events
+    gaps = [later - earlier for earlier, later in itertools.pairwise(arrival.values())]
+    # Sent every 0.5 s; a proxy that buffers delivers all at once at the end.
+    assert all(0.2 < gap < 1.5 for gap in gaps), gaps
+
+
+def test_a_silence_of_70_seconds_does_not_cut_the_stream(api, model, agent):
+    model({"chunks": ["before ", "after"], "silence_s": 70})
+    events = stream(api, agent, timeout=150)
+    assert events[-1][1] == "[DONE]"
+    assert not any('"ping"' in data for _, data in events)
+    times = [when for when, _ in events]
+    assert max(later - earlier for earlier, later in itertools.pairwise(times)) >= 69
+    assert any("after" in data for _, data in events), events
+
+
+def test_a_plain_post_may_take_long_too(api, model, agent):
+    model({"content": "late", "delay_s": 65})
+    body = {"messages": [{"role": "user", "content": "think"}]}
+    answer = api.call("POST", f"/v1/agents/{agent['id']}/messages", json=body, timeout=120)
+    assert "late" in json.dumps(answer)
+
+
+def test_the_user_header_passes(api):
+    nobody = {"user_id": "user-00000000-0000-4000-8000-0000000000ff"}
+    direct = api.session.get(f"{api.server}/v1/agents/", headers=nobody, timeout=10)
+    proxied = api.session.get(f"{api.proxy}/v1/agents/", headers=nobody, timeout=10)
+    without = api.session.get(f"{api.proxy}/v1/agents/", timeout=10)
+    assert direct.status_code == proxied.status_code != without.status_code == 200
+
+
+def test_redirects_keep_host_and_port(api):
+    answer = api.session.get(f"{api.proxy}/v1/health", allow_redirects=False, timeout=10)
+    assert answer.status_code == 307
+    assert answer.headers["Location"] == f"{api.proxy}/v1/health/"
