@@ -20,6 +20,7 @@ from inventory.schema import Settings
 
 SUPPORTED = {"debian 13": "Debian 13", "ubuntu 24.04": "Ubuntu 24.04"}
 ARCHITECTURES = ("x86_64",)
+OLDEST_ENGINE = 25  # the first with start_interval, by which a start is noticed at once
 GB = 1000**3
 # What the stack takes on disk until its first agents: images of about 2 GB, twice while
 # they are unpacked, the patched image's layers, and a young database. In bytes.
@@ -127,6 +128,13 @@ def letta_findings(name: str, now: HostState, settings: Settings) -> Iterator[Fi
     yield from _network(name, now, settings)
     yield from _secrets(name, now)
     yield from _images(name, now, settings)
+    if now.engine and int(now.engine.partition(".")[0]) < OLDEST_ENGINE:
+        yield Finding(
+            name,
+            "engine",
+            f"runs Docker engine {now.engine}; health checks need {OLDEST_ENGINE} or newer",
+            "upgrade the engine by the way it was installed",
+        )
     if now.daemon_json:
         try:
             good = isinstance(json.loads(now.daemon_json), dict)

@@ -40,6 +40,7 @@ class HostState:
     secrets: set[str] = field(default_factory=set)
     recorded_images: dict[str, str] = field(default_factory=dict)
     daemon_json: str = ""
+    engine: str = ""  # version of a running Docker engine
     containers: list[Container] = field(default_factory=list)
     volumes: set[str] = field(default_factory=set)
     networks: dict[str, list[str]] = field(default_factory=dict)
@@ -65,7 +66,7 @@ class Fitness(FactBase[HostState]):
 
 
 def _take(state: HostState, key: str, value: str) -> None:
-    if key in ("os", "os_name", "arch", "init", "daemon_json"):
+    if key in ("os", "os_name", "arch", "init", "daemon_json", "engine"):
         setattr(state, key, value)
     elif key in ("sudo", "ss"):
         setattr(state, key, value == "yes")

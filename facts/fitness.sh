@@ -29,6 +29,7 @@ if [ "$sudo" = yes ]; then
     # By folder: an engine that is stopped cannot be asked, and its data must be seen all the same.
     $as_root ls /var/lib/docker/volumes 2>/dev/null | sed 's/^/volume=/'
     if command -v docker >/dev/null 2>&1 && $as_root docker info >/dev/null 2>&1; then
+        echo "engine=$($as_root docker version --format '{{.Server.Version}}')"
         $as_root docker ps -a --no-trunc --format 'container={{.Names}}|{{.Label "com.docker.compose.project"}}|{{.Label "com.docker.compose.project.working_dir"}}|{{.Ports}}|{{.State}}'
         $as_root docker volume ls --format 'volume={{.Name}}'
         $as_root docker network ls --format '{{.Name}}' | while read -r network; do

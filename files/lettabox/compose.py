@@ -1,5 +1,6 @@
 """The Compose project `letta`: bring it up, wait for health, explain what went wrong."""
 
+import json
 import subprocess
 import sys
 import tempfile
@@ -24,14 +25,17 @@ def command(*arguments: str) -> list[str]:
     return ["docker", "compose", "--project-directory", str(paths.PROJECT), *arguments]
 
 
-def services() -> list[str]:
-    """Return the names of the project's services, in the order they depend on each other."""
-    done = subprocess.run(command("config", "--services"), capture_output=True, text=True)
+def batches() -> list[list[str]]:
+    """Return the services in the order in which they start; those of one batch start together."""
+    done = subprocess.run(command("config", "--format", "json"), capture_output=True, text=True)
     if done.returncode:
         raise LettaboxError(f"docker compose config: {done.stderr.strip()}")
-    # Compose prints them sorted so that what others depend on does not always come first.
-    order = ["letta-postgres", "letta-redis", "letta-server", "letta-nginx"]
-    return sorted(done.stdout.split(), key=lambda name: order.index(name) if name in order else len(order))
+    return json.loads(done.stdout)["x-start-order"]
+
+
+def services() -> list[str]:
+    """Return the names of the services, in the order in which they start."""
+    return [name for batch in batches() for name in batch]
 
 
 def containers(names: list[str]) -> dict[str, dict[str, Any]]:
@@ -58,61 +62,77 @@ def up(timeout: int) -> None:
     Raises LettaboxError, naming the guilty container and its last log lines.
     """
     began = time.monotonic()
-    names = services()
-    before = {name: (one["Id"], one["RestartCount"]) for name, one in containers(names).items()}
-    states: dict[str, str] = {}
-    unhealthy_since: dict[str, float] = {}
-    # Files, not pipes: nobody reads while Compose works, and a full pipe would stop it.
-    with tempfile.TemporaryFile("w+") as words:
-        start = subprocess.Popen(
-            command("up", "--detach", "--remove-orphans"),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=words,
-        )
-        try:
-            while True:
-                # Asked first: what the containers are is then seen after Compose was done with them.
-                code = start.poll()
-                now = containers(names)
-                passed = time.monotonic() - began
-                for name, one in now.items():
-                    if states.get(name) != state(one):
-                        print(f"{name}: {state(one)} ({passed:.0f} s)", file=sys.stderr)
-                    states[name] = state(one)
-                    if states[name] == "unhealthy" and code == 0:
-                        unhealthy_since.setdefault(name, passed)
-                    else:
-                        unhealthy_since.pop(name, None)
-                if code == 0 and all(states.get(name) == "healthy" for name in names):
-                    return
-                crashed = [name for name, one in now.items() if _crashes(one, before.get(name)) >= CRASHES]
-                sick = [name for name, since in unhealthy_since.items() if passed - since > RECOVERY]
-                if crashed:
-                    raise _failure("crashed again and again", crashed)
-                if sick:
-                    raise _failure("unhealthy", sick)
-                if code:
-                    words.seek(0)
-                    raise _failure("could not be started", _guilty(names, now), words.read())
-                if passed > timeout:
-                    raise _failure(f"not healthy after {timeout} s", _guilty(names, now))
-                time.sleep(0.5)
-        finally:
-            if start.poll() is None:
-                start.terminate()
-                start.wait()
+    ordered = batches()
+    watch = _Watch([name for batch in ordered for name in batch], began + timeout, timeout)
+    for batch in ordered:
+        # A file, not a pipe: nobody reads while Compose works, and a full pipe would stop it.
+        with tempfile.TemporaryFile("w+") as words:
+            start = subprocess.Popen(
+                command("up", "--detach", "--remove-orphans", *batch),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=words,
+            )
+            try:
+                watch.until_healthy(batch, start)
+            except _CouldNotStart:
+                words.seek(0)
+                raise _failure("could not be started", batch, words.read()) from None
+            finally:
+                if start.poll() is None:
+                    start.terminate()
+                    start.wait()
+
+
+class _CouldNotStart(Exception):
+    pass
+
+
+class _Watch:
+    """Follows the containers while they start, and tells what will not come by waiting longer."""
+
+    def __init__(self, names: list[str], deadline: float, timeout: int) -> None:
+        self.deadline = deadline
+        self.timeout = timeout
+        self.began = time.monotonic()
+        self.before = {name: (one["Id"], one["RestartCount"]) for name, one in containers(names).items()}
+        self.states: dict[str, str] = {}
+
+    def until_healthy(self, batch: list[str], start: subprocess.Popen) -> None:
+        """Return when `start` has ended well and every service of the batch is healthy; raise otherwise."""
+        unhealthy_since: dict[str, float] = {}
+        while True:
+            # Asked first: what the containers are is then seen after Compose was done with them.
+            code = start.poll()
+            now = containers(batch)
+            clock = time.monotonic()
+            for name, one in now.items():
+                if self.states.get(name) != state(one):
+                    print(f"{name}: {state(one)} ({clock - self.began:.0f} s)", file=sys.stderr)
+                self.states[name] = state(one)
+                if self.states[name] == "unhealthy" and code == 0:
+                    unhealthy_since.setdefault(name, clock)
+                else:
+                    unhealthy_since.pop(name, None)
+            if code == 0 and all(self.states.get(name) == "healthy" for name in batch):
+                return
+            crashed = [name for name, one in now.items() if _crashes(one, self.before.get(name)) >= CRASHES]
+            sick = [name for name, since in unhealthy_since.items() if clock - since > RECOVERY]
+            if crashed:
+                raise _failure("crashed again and again", crashed)
+            if sick:
+                raise _failure("unhealthy", sick)
+            if code:
+                raise _CouldNotStart
+            if clock > self.deadline:
+                waiting = [name for name in batch if self.states.get(name) != "healthy"]
+                raise _failure(f"not healthy after {self.timeout} s", waiting)
+            time.sleep(0.25)
 
 
 def _crashes(container: dict[str, Any], before: tuple[str, int] | None) -> int:
     known = before[1] if before and before[0] == container["Id"] else 0
     return container["RestartCount"] - known
-
-
-def _guilty(names: list[str], now: dict[str, dict[str, Any]]) -> list[str]:
-    """The first service that is not healthy: those behind it only wait for it."""
-    bad = [name for name in names if state(now.get(name)) != "healthy"]
-    return [name for name in bad if state(now.get(name)) not in ("created", "missing")][:1] or bad[:1]
 
 
 def _failure(what: str, guilty: list[str], said: str = "") -> LettaboxError:

@@ -33,7 +33,8 @@ def test_a_changed_setting_recreates_exactly_what_it_affects(restored, laptop, b
     after = box.containers()
     assert recreated(before, after) == affected
     assert restarted(before, after) == affected
-    assert laptop.deploy(inventory).totals["success"] == 0
+    again = laptop.deploy(inventory)
+    assert again.totals["success"] == 0, again.changed
     assert api.call("GET", "/v1/agents/count") >= 0
 
 

@@ -38,7 +38,8 @@ def stream(api, agent, timeout, **options):
     }
     url = f"{api.proxy}/v1/agents/{agent['id']}/messages/stream"
     with api.session.post(url, json=body, stream=True, timeout=timeout) as answer:
-        assert answer.status_code == 200 and answer.headers["Content-Type"].startswith("text/event-stream")
+        assert answer.status_code == 200
+        assert answer.headers["Content-Type"].startswith("text/event-stream")
         for line in answer.iter_lines(chunk_size=1):
             if line.startswith(b"data: "):
                 events.append((time.monotonic() - began, line[6:].decode()))
@@ -78,12 +79,16 @@ def test_a_plain_post_may_take_long_too(api, model, agent):
     assert "late" in json.dumps(answer)
 
 
-def test_the_user_header_passes(api):
-    nobody = {"user_id": "user-00000000-0000-4000-8000-0000000000ff"}
-    direct = api.session.get(f"{api.server}/v1/agents/", headers=nobody, timeout=10)
-    proxied = api.session.get(f"{api.proxy}/v1/agents/", headers=nobody, timeout=10)
-    without = api.session.get(f"{api.proxy}/v1/agents/", timeout=10)
-    assert direct.status_code == proxied.status_code != without.status_code == 200
+def test_the_user_header_passes(api, agent):
+    organization = api.call("POST", "/v1/admin/orgs/", json={"name": "another"})
+    user = api.call("POST", "/v1/admin/users/", json={"name": "stranger", "organization_id": organization["id"]})
+    try:
+        # The header decides whose agents are counted: the stranger has none, whoever `agent` belongs to has.
+        assert api.call("GET", "/v1/agents/count", headers={"user_id": user["id"]}) == 0
+        assert api.call("GET", "/v1/agents/count") >= 1
+    finally:
+        api.call("DELETE", "/v1/admin/users/", params={"user_id": user["id"]})
+        api.call("DELETE", "/v1/admin/orgs/", params={"org_id": organization["id"]})
 
 
 def test_redirects_keep_host_and_port(api):

@@ -53,6 +53,7 @@ def test_a_bare_supported_host_is_fine():
         ({"networks": {"other": ["172.22.4.0/24"]}}, ["subnet"]),
         ({"volumes": {"letta-postgres"}}, ["secrets-lost"]),
         ({"daemon_json": "{"}, ["daemon-json"]),
+        ({"engine": "20.10.24+dfsg1"}, ["engine"]),
         ({"daemon_json": "[]"}, ["daemon-json"]),
         (
             {
@@ -74,6 +75,7 @@ def test_each_fault_gives_exactly_its_finding(changes, expected):
         {"networks": {"bridge": ["172.17.0.0/16"], "letta-network": ["172.22.0.0/16"]}},
         {"volumes": {"letta-postgres"}, "secrets": set(layout.SECRETS)},
         {"daemon_json": '{"runtimes": {}}'},
+        {"engine": "26.1.5+dfsg1"},
         {"recorded_images": {"redis:8.0": "sha256:" + "a" * 64}},
         {
             "recorded_images": {"redis:8.0": "sha256:" + "a" * 64},

@@ -16,6 +16,7 @@ def compose(**settings):
 def test_the_defaults():
     project = compose()
     assert set(project["services"]) == {"letta-postgres", "letta-redis", "letta-server", "letta-nginx"}
+    assert {name for batch in project["x-start-order"] for name in batch} == set(project["services"])
     for name, service in project["services"].items():
         assert service["restart"] == "unless-stopped", name
         assert service["logging"]["options"] == {"max-size": "10m", "max-file": "3"}, name

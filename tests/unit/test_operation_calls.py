@@ -1,4 +1,4 @@
-"""pyinfra prints the arguments of an operation that has no name, whatever they hold."""
+"""How the deploy may call operations."""
 
 import ast
 from pathlib import Path
@@ -18,6 +18,7 @@ def calls(path):
 
 
 def test_every_operation_has_a_name():
+    """pyinfra prints the arguments of an operation that has none, whatever they hold."""
     unnamed, seen = [], 0
     for path in [Path("deploy.py"), *Path("deploys").glob("*.py")]:
         for call in calls(path):
@@ -28,3 +29,10 @@ def test_every_operation_has_a_name():
                 unnamed.append(f"{path}:{call.lineno}")
     assert seen >= 10
     assert not unnamed
+
+
+def test_no_error_is_ignored():
+    """pyinfra's JSON totals do not count ignored errors, so there must be none to count."""
+    sources = [Path("deploy.py"), *Path("deploys").glob("*.py"), *Path("operations").glob("*.py")]
+    assert len(sources) > 10
+    assert not [path for path in sources if "_ignore_errors" in path.read_text()]
