@@ -93,7 +93,7 @@ class Laptop:
 
 @pytest.fixture(scope="session")
 def lab():
-    """A box that no test has touched. With LETTABOX_KEEP_LAB=1 it stays afterwards, and the next run takes it as it is."""
+    """A box that no test has touched. LETTABOX_KEEP_LAB=1 leaves it, and the next run takes it as it is."""
     one = Lab("lettabox-test", ssh_port=None, forwards=dict.fromkeys((8283, 8284, 8188, 8189)))
     keep = os.environ.get("LETTABOX_KEEP_LAB")
     if not keep:
@@ -149,6 +149,11 @@ class Box:
         sums = self.check(f"find {below} -print0 | xargs -0 sha256sum")
         digests = {path: digest for digest, path in (line.split(None, 1) for line in sums.splitlines())}
         return {path: f"{rest} {digests[path]}" for path, rest in (line.split("\t") for line in listed.splitlines())}
+
+
+@pytest.fixture(scope="session")
+def box(lab):
+    return Box(lab)
 
 
 class Api:
