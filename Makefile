@@ -44,6 +44,8 @@ $(TEST): requirements/test.txt $(RUN)
 .PHONY: deploy
 deploy: $(RUN) ## converge the hosts of the inventory (asks; YES=1 does not)
 	@$(remote)
+	@if [ -z '$(YES)' ] && ! [ -t 0 ]; then \
+		echo 'not deployed: it asks before it acts and there is no terminal; add YES=1' >&2; exit 4; fi
 	@$(PYINFRA) $(if $(YES),-y)
 
 .PHONY: plan

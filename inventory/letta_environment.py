@@ -71,7 +71,10 @@ _ELSEWHERE = """
     LETTA_BASE_URL LETTA_SERVER_URL
 """
 
-READ = frozenset((_SETTINGS + _ELSEWHERE).split())
+# Read by the HTTP clients and the C library below Letta: how a box behind a proxy reaches its models.
+_BELOW = "HTTP_PROXY HTTPS_PROXY NO_PROXY ALL_PROXY http_proxy https_proxy no_proxy all_proxy TZ"
+
+READ = frozenset((_SETTINGS + _ELSEWHERE + _BELOW).split())
 
 # Parsed by a settings class, but nothing in 0.16.8 uses the value.
 _IGNORED = """

@@ -46,7 +46,7 @@ def find(environ: Mapping[str, str] | None = None, cwd: Path | None = None) -> P
             path.lstat()
         except (OSError, ValueError, RuntimeError) as error:
             raise SettingsError(
-                f"{_shorten(named)}: the inventory named by LETTABOX_INVENTORY (make: INVENTORY=) cannot be "
+                f"{_printable(named)}: the inventory named by LETTABOX_INVENTORY (make: INVENTORY=) cannot be "
                 f"used: {_why(error)}; name an existing file or leave the variable unset"
             ) from None
         return path
@@ -226,7 +226,10 @@ def _shorten(value: Any) -> str:
 def _shown(path: Path) -> str:
     if path.is_relative_to(Path.cwd()):
         path = path.relative_to(Path.cwd())
-    text = str(path)
+    return _printable(str(path))
+
+
+def _printable(text: str) -> str:
     return text if text.isprintable() else ascii(text)
 
 

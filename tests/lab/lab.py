@@ -3,12 +3,10 @@
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
-import requests
-
 from tests.lab import bases, box, containers, engine, images, registry
 from tests.lab.report import LabError, step
 from tests.lab.state import State
-from tests.lab.waiting import wait_for
+from tests.lab.waiting import silent, wait_for
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 DEFAULT_NAME = "lettabox-lab"
@@ -120,7 +118,7 @@ class Lab:
     def _model(self, image: str, network) -> None:
         self._helper(f"{self.name}-model", image, network, MODEL_HOST, MODEL_PORT)
         url = f"{self.model_control_url}/v1/models"
-        wait_for("the fake model to answer", lambda: _silent(url), 30)
+        wait_for("the fake model to answer", lambda: silent(url), 30)
 
     def _helper(self, name: str, image: str, network, host: int, port: int | None = None) -> None:
         """A container that keeps nothing: replaced when its image changed."""
@@ -173,14 +171,6 @@ class Lab:
         self.ssh_port = containers.published(there, 22)
         self.forwards = {inside: containers.published(there, box.LISTENERS[inside]) for inside in self.forwards}
         box.wait_until_up(there, self.ssh_port)
-
-
-def _silent(url: str) -> str | None:
-    try:
-        requests.get(url, timeout=5).raise_for_status()
-    except requests.RequestException as error:
-        return str(error)
-    return None
 
 
 def _images(published: bool) -> dict[str, str]:

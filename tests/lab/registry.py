@@ -7,12 +7,11 @@ import contextlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
-import requests
 from docker.types import Mount
 
 from tests.lab import containers, engine, images
 from tests.lab.report import step
-from tests.lab.waiting import wait_for
+from tests.lab.waiting import silent, wait_for
 
 PORT = 5000
 FILLER = f"{images.PREFIX}-registry-filler"
@@ -60,18 +59,10 @@ def _filler(client, empty: str) -> Iterator:
         mounts=[Mount("/var/run/docker.sock", "/var/run/docker.sock", type="bind")],
     )
     try:
-        wait_for("the registry to answer", lambda: _silent(f"http://127.0.0.1:{port}/v2/"), 30)
+        wait_for("the registry to answer", lambda: silent(f"http://127.0.0.1:{port}/v2/"), 30)
         yield filler
     finally:
         filler.remove(force=True, v=True)
-
-
-def _silent(url: str) -> str | None:
-    try:
-        requests.get(url, timeout=5).raise_for_status()
-    except requests.RequestException as error:
-        return str(error)
-    return None
 
 
 def _push(filler, image: str, repository: str) -> None:

@@ -57,6 +57,25 @@ def test_the_base_stays_under_its_name_and_is_pinned(deployed, box):
     assert recorded["letta/letta:0.16.8"] in digests
 
 
+def test_verbs_without_a_terminal_refuse_to_ask(deployed, laptop, box):
+    containers = box.containers()
+    for verb in ("deploy", "letta-stop"):
+        done = laptop.make(verb)
+        assert done.code != 0 and "Error 4" in done.text and "YES=1" in done.text
+        assert deployed.name in done.text, "the verb did not say on which host it acts"
+    assert box.containers() == containers
+
+
+def test_verbs_refuse_hosts_and_files_that_do_not_exist(deployed, laptop, tmp_path):
+    done = laptop.make("letta-status", "HOST=nowhere")
+    assert "Error 4" in done.text and f"there are: {deployed.name}" in done.text
+    done = laptop.make("letta-status", f"INVENTORY={tmp_path}/none.yml")
+    assert "Error 4" in done.text and "none.yml" in done.text
+    done = laptop.make("letta-logs", "SERVICE=nginx", "FOLLOW=0")
+    assert "Error 4" in done.text and "letta-nginx" in done.text
+    assert laptop.make("letta-logs", "SERVICE=letta-redis", "FOLLOW=0", "TAIL=2").out.count("letta-redis") >= 1
+
+
 def test_verification_passes(deployed, laptop):
     done = laptop.make("verify")
     assert done.code == 0, done.text[-4000:]

@@ -1,5 +1,7 @@
 """One change, one repair: nothing else is touched."""
 
+import json
+
 import pytest
 
 STACK = {"letta-postgres", "letta-redis", "letta-server", "letta-nginx"}
@@ -89,6 +91,25 @@ def test_a_lost_secret_is_refused_while_there_is_data(deployed, laptop, box):
     finally:
         box.check("mv /root/letta_encryption_key /etc/lettabox/secrets/")
     assert laptop.deploy().totals["success"] == 0
+
+
+def test_an_image_that_was_removed_is_pulled_again_by_its_recorded_digest(restored, laptop, box):
+    recorded = json.loads(box.check("cat /var/lib/lettabox/images.json"))["nginx:1.26"]
+    box.check("docker rm -f letta-nginx && docker rmi nginx:1.26")
+    laptop.deploy()
+    assert recorded in box.check("docker image inspect --format '{{.RepoDigests}}' nginx:1.26")
+    assert json.loads(box.check("cat /var/lib/lettabox/images.json"))["nginx:1.26"] == recorded
+
+
+def test_a_digest_in_the_settings_is_held_to(restored, laptop, box):
+    recorded = json.loads(box.check("cat /var/lib/lettabox/images.json"))["redis:8.0"]
+    assert laptop.deploy(laptop.inventory(redis={"digest": recorded})).changed == [
+        "Box | Folders and the command lettabox"  # settings.json
+    ]
+    containers = box.containers()
+    wrong = laptop.pyinfra("-y", inventory=laptop.inventory(redis={"digest": "sha256:" + "0" * 64}))
+    assert wrong.code == 1 and "redis@sha256:0000" in wrong.text, wrong.text
+    assert box.containers() == containers
 
 
 def test_an_image_that_changed_behind_its_name_is_refused(deployed, laptop, box):

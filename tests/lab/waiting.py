@@ -3,6 +3,8 @@
 import time
 from collections.abc import Callable
 
+import requests
+
 from tests.lab.report import LabError
 
 
@@ -13,3 +15,12 @@ def wait_for(what: str, ready: Callable[[], str | None], seconds: float, every: 
         if time.monotonic() > deadline:
             raise LabError(f"waited {seconds:.0f} s for {what}: {missing}")
         time.sleep(every)
+
+
+def silent(url: str) -> str | None:
+    """None when `url` answers well, else what happened instead."""
+    try:
+        requests.get(url, timeout=5).raise_for_status()
+    except requests.RequestException as error:
+        return str(error)
+    return None

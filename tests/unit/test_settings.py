@@ -541,6 +541,11 @@ def test_the_table_is_checked_and_written(tmp_path, capsys):
     assert table.main(["--check", str(readme)]) == 1
 
 
+@pytest.mark.parametrize("name", ["HTTPS_PROXY", "no_proxy", "TZ"])
+def test_what_the_libraries_below_letta_read_is_allowed(name):
+    assert letta_environment.objection(name) is None
+
+
 def test_the_readme_lists_the_settings_of_the_schema():
     """Its table is generated: `python -m inventory.table --write README.md`."""
     assert table.main(["--check", "README.md"]) == 0
