@@ -71,7 +71,7 @@ letta-status: $(RUN) ## one screen: containers, version, agents, volumes, disk
 
 .PHONY: letta-logs
 letta-logs: $(RUN) ## follow the logs (SERVICE=letta-server, TAIL=100, FOLLOW=0 to print and end)
-	@$(call letta) logs --tail $(TAIL) $(if $(filter 1,$(FOLLOW)),--follow) $(SERVICE)
+	@$(call letta,--ask) logs --tail $(TAIL) $(if $(filter 1,$(FOLLOW)),--follow) $(SERVICE)
 
 .PHONY: letta-password
 letta-password: $(RUN) ## print the server password (make -s letta-password prints just it)

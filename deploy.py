@@ -2,13 +2,14 @@
 
 from pyinfra import host
 
-from deploys import connection, preflight
+from deploys import connection, preflight, progress
 from deploys.box import box
 from deploys.docker_engine import docker_engine
 from deploys.letta_image import letta_image
 from deploys.letta_stack import letta_stack
 
 connection.without_delay()
+progress.show_seconds()
 seen = preflight.check()  # all hosts, before any change on any of them
 
 box()

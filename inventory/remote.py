@@ -72,7 +72,7 @@ def main() -> int:
     parser.add_argument("--group", choices=("letta", "gpu"))
     parser.add_argument("--host")
     parser.add_argument("--quiet", action="store_true", help="do not print the host first")
-    parser.add_argument("--ask", action="store_true", help="the verb may ask: give it a terminal when there is one")
+    parser.add_argument("--ask", action="store_true", help="give the verb a terminal when there is one")
     parser.add_argument("command", nargs="*", help="what to run as root; nothing: only print the host")
     parser.exit_on_error = False
     try:

@@ -71,13 +71,20 @@ def restart() -> None:
 
 
 def logs(service: str | None, follow: bool, tail: int) -> None:
-    """Replace this process by `docker compose logs`."""
-    if service and service not in compose.services():
-        raise LettaboxError(f"no service {service!r}; there are: {', '.join(compose.services())}", USAGE)
-    argv = compose.command(
-        "logs", "--tail", str(tail), *(["--follow"] if follow else []), *([service] if service else [])
-    )
-    os.execvp(argv[0], argv)
+    """Show the logs of one service or of all."""
+    names = compose.services()
+    if service and service not in names:
+        raise LettaboxError(f"no service {service!r}; there are: {', '.join(names)}", USAGE)
+    options = ["--tail", str(tail), *(["--follow"] if follow else [])]
+    argv = compose.command("logs", *options, *([service] if service else []))
+    if sys.stdout.isatty():
+        os.execvp(argv[0], argv)
+    # Compose 2.26 clears the line before each one, into a file or a pipe as well, whatever --ansi says.
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True, errors="replace") as running:
+        for line in running.stdout:
+            print(line.removeprefix("\x1b[2K"), end="", flush=True)
+    if running.returncode:
+        raise LettaboxError(f"docker compose logs ended with exit code {running.returncode}")
 
 
 def status() -> int:
