@@ -4,7 +4,7 @@ from pyinfra import host
 from pyinfra.api import deploy
 
 from deploys import layout, letta_image, sources
-from inventory.schema import Settings
+from inventory.schema import Settings, size
 from operations import compose, docker_objects, images, secrets, tree
 from operations.tree import Directory, File
 
@@ -28,13 +28,8 @@ def environment(settings: Settings) -> dict[str, str]:
 
 
 def _text(value: object) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _three_quarters(memory: str) -> int:
-    """Bytes Redis may fill of its container's memory (such as 512m); the rest is for its own work."""
-    units = {"k": 1024, "m": 1024**2, "g": 1024**3}
-    return int(memory[:-1]) * units[memory[-1].lower()] * 3 // 4
+    """A value as Compose wants it: it reads `$x` as a variable of its own."""
+    return str(value).lower() if isinstance(value, bool) else str(value).replace("$", "$$")
 
 
 def publish(service: object) -> str:
@@ -56,7 +51,8 @@ def project(settings: Settings) -> dict[str, File]:
             environment=environment(settings),
             image=letta_image.name(settings),
             nginx_hash=nginx.sha256[:16],
-            redis_maxmemory=_three_quarters(settings.redis.memory),
+            # The rest is for Redis' own work.
+            redis_maxmemory=size(settings.redis.memory) * 3 // 4,
             volumes=layout.VOLUMES,
             secrets=layout.SECRETS,
         ),

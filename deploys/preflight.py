@@ -23,8 +23,8 @@ ARCHITECTURES = ("x86_64",)
 OLDEST_ENGINE = 25  # the first with start_interval, by which a start is noticed at once
 GB = 1000**3
 # What the stack takes on disk until its first agents: images of about 2 GB, twice while
-# they are unpacked, the patched image's layers, and a young database. In bytes.
-DISK = {"/var/lib/docker": 8 * GB, "/opt": GB // 2}
+# they are unpacked, the patched image's layers, and a young database; and our code. In bytes.
+DISK = {"docker": 8 * GB, "code": GB // 2}
 DISK_DEPLOYED = GB  # on a host that has its images already
 
 
@@ -72,8 +72,11 @@ _cache: dict[str, Any] = {}
 
 def _look(one: Any) -> HostState | None:
     with ctx_host.use(one):
-        # As the login user: whether sudo works is one of the questions.
-        return one.get_fact(Fitness, _sudo=False)
+        try:
+            # As the login user: whether sudo works is one of the questions.
+            return one.get_fact(Fitness, _sudo=False)
+        except PyinfraError:
+            return None  # pyinfra has printed why; it becomes a finding like any other
 
 
 def _findings(seen: dict[str, HostState | None]) -> Iterator[Finding]:
@@ -95,6 +98,13 @@ def _findings(seen: dict[str, HostState | None]) -> Iterator[Finding]:
 
 def host_findings(name: str, now: HostState) -> Iterator[Finding]:
     """What every host must have: sudo, a supported system, an architecture that is built for."""
+    for line in now.unreadable:
+        yield Finding(
+            name,
+            "unreadable",
+            f"gave an answer that cannot be understood: {line[:200]!r}",
+            "mend what it speaks of (images= is /var/lib/lettabox/images.json), or report it as a bug",
+        )
     if not now.sudo:
         yield Finding(
             name,
@@ -118,7 +128,7 @@ def host_findings(name: str, now: HostState) -> Iterator[Finding]:
             f"use a host of {' or '.join(ARCHITECTURES)}",
         )
     if now.init != "systemd":
-        yield Finding(name, "init", f"runs {now.init} as its first process, not systemd", "boot the host with systemd")
+        yield Finding(name, "init", "was not booted with systemd", "boot the host with systemd")
 
 
 def letta_findings(name: str, now: HostState, settings: Settings) -> Iterator[Finding]:
@@ -128,7 +138,15 @@ def letta_findings(name: str, now: HostState, settings: Settings) -> Iterator[Fi
     yield from _network(name, now, settings)
     yield from _secrets(name, now)
     yield from _images(name, now, settings)
-    if now.engine and int(now.engine.partition(".")[0]) < OLDEST_ENGINE:
+    if now.engine and now.service != "active":
+        yield Finding(
+            name,
+            "engine-foreign",
+            "runs a Docker engine that is not docker.service (snap, rootless); a second one would hide its data",
+            "remove that engine, or have it run as docker.service",
+        )
+    major = now.engine.partition(".")[0]
+    if major.isdecimal() and int(major) < OLDEST_ENGINE:
         yield Finding(
             name,
             "engine",
@@ -175,18 +193,23 @@ _CONTAINER = {"postgres": "postgres", "redis": "redis", "letta": "server", "ngin
 
 def _owner(now: HostState, listener: Listener) -> str | None:
     """Who holds a port; None when it is our own stack."""
-    published = [one for one in now.containers if one.state == "running" and f":{listener.port}->" in one.ports]
-    if listener.process in ("docker-proxy", "rootlessport", "") and published:
-        one = published[0]
-        if one.project == layout.COMPOSE_PROJECT and one.folder == layout.PROJECT:
-            return None
-        return f"container {one.name}" + (f" of project {one.project} in {one.folder}" if one.project else "")
+    # dockerd itself holds it where docker-proxy is turned off.
+    if listener.process in ("docker-proxy", "dockerd", "rootlessport", ""):
+        for one in now.containers:
+            for address, port in one.ports:
+                if one.state == "running" and port == listener.port and _overlap(listener.address, address):
+                    if one.project == layout.COMPOSE_PROJECT and one.folder == layout.PROJECT:
+                        return None
+                    return f"container {one.name}" + (
+                        f" of project {one.project} in {one.folder}" if one.project else ""
+                    )
     return f"process {listener.process}" if listener.process else "a process that cannot be seen"
 
 
 def _overlap(one: str, other: str) -> bool:
     """Whether two addresses cannot both listen on one port."""
-    if one in ("*", "::", "0.0.0.0") or other in ("::", "0.0.0.0"):
+    everywhere = ("*", "::", "0.0.0.0", "")
+    if one in everywhere or other in everywhere:
         return True
     return ipaddress.ip_address(one) == ipaddress.ip_address(other)
 
@@ -194,11 +217,8 @@ def _overlap(one: str, other: str) -> bool:
 def _disk(name: str, now: HostState, settings: Settings) -> Iterator[Finding]:
     deployed = settings.letta.image in now.images
     needed: dict[str, int] = {}
-    for path, size in DISK.items():
-        # The path itself, or the nearest parent that exists.
-        found = max((one for one in now.disks if path == one or path.startswith(one.rstrip("/") + "/")), key=len)
-        mount = now.disks[found][1]
-        needed[mount] = needed.get(mount, 0) + (DISK_DEPLOYED // len(DISK) if deployed else size)
+    for role, (_, mount) in now.disks.items():
+        needed[mount] = needed.get(mount, 0) + (DISK_DEPLOYED // len(DISK) if deployed else DISK[role])
     for mount, size in needed.items():
         free = next(free for free, where in now.disks.values() if where == mount)
         if free < size:
@@ -211,27 +231,30 @@ def _disk(name: str, now: HostState, settings: Settings) -> Iterator[Finding]:
 
 
 def _network(name: str, now: HostState, settings: Settings) -> Iterator[Finding]:
-    wanted = str(settings.network.subnet)
+    wanted = ipaddress.ip_network(settings.network.subnet)
     subnets = now.networks.get(layout.NETWORK)
     if subnets is not None and wanted not in subnets:
+        theirs = ", ".join(map(str, subnets)) or "no subnet"
         yield Finding(
             name,
             "network",
-            f"network {layout.NETWORK} exists with subnet {', '.join(subnets)}, settings say {wanted}",
-            f"set settings.network.subnet to {subnets[0] if subnets else 'what it has'}; to change it, stop everything "
-            f"on it, docker network rm {layout.NETWORK}, and deploy",
+            f"network {layout.NETWORK} exists with {theirs}, settings say {wanted}",
+            f"set settings.network.subnet to what it has; to change it, stop everything on it, "
+            f"docker network rm {layout.NETWORK}, and deploy",
         )
-    for other, theirs in now.networks.items():
-        if other == layout.NETWORK:
-            continue
-        for subnet in theirs:
-            if ipaddress.ip_network(subnet).overlaps(ipaddress.ip_network(wanted)):
-                yield Finding(
-                    name,
-                    "subnet",
-                    f"subnet {wanted} overlaps network {other} ({subnet})",
-                    "set settings.network.subnet to a free one",
-                )
+    taken = [
+        (f"network {other}", one) for other, all_ in now.networks.items() if other != layout.NETWORK for one in all_
+    ]
+    taken += [("a route of the host", one) for one in now.routes]
+    for what, subnet in taken:
+        # Over a route of the host it would cut the host off from whatever is there.
+        if subnet.version == wanted.version and subnet.overlaps(wanted):
+            yield Finding(
+                name,
+                "subnet",
+                f"subnet {wanted} overlaps {what} ({subnet})",
+                "set settings.network.subnet to a free one",
+            )
 
 
 def _secrets(name: str, now: HostState) -> Iterator[Finding]:
@@ -250,9 +273,10 @@ def _secrets(name: str, now: HostState) -> Iterator[Finding]:
 
 def _images(name: str, now: HostState, settings: Settings) -> Iterator[Finding]:
     for service in (settings.letta, settings.postgres, settings.redis, settings.nginx):
-        wanted = service.digest or now.recorded_images.get(service.image)
+        wanted = now.recorded_images.get(service.image)
         present = now.images.get(service.image)
-        if not wanted or not present or wanted in present or service.digest:
+        # A digest in the settings is an order to get that content, whatever was recorded.
+        if service.digest or not wanted or not present or wanted in present:
             continue
         yield Finding(
             name,

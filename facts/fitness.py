@@ -2,10 +2,10 @@
 
 import json
 from dataclasses import dataclass, field
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 
 from pyinfra.api import FactBase
-from pyinfra.api.exceptions import FactProcessError
 
 
 @dataclass(frozen=True)
@@ -18,10 +18,10 @@ class Listener:
 @dataclass(frozen=True)
 class Container:
     name: str
-    project: str
-    folder: str
-    ports: str
     state: str
+    project: str  # of Compose; "" without one
+    folder: str
+    ports: tuple[tuple[str, int], ...]  # published: (address, port) on the host
 
 
 @dataclass
@@ -34,17 +34,19 @@ class HostState:
     arch: str = ""
     init: str = ""
     ss: bool = True
-    memory: int = 0
     listeners: list[Listener] = field(default_factory=list)
-    disks: dict[str, tuple[int, str]] = field(default_factory=dict)  # path -> free, mount point
+    routes: list[IPv4Network] = field(default_factory=list)
+    disks: dict[str, tuple[int, str]] = field(default_factory=dict)  # "docker", "code" -> free, mount point
     secrets: set[str] = field(default_factory=set)
     recorded_images: dict[str, str] = field(default_factory=dict)
     daemon_json: str = ""
     engine: str = ""  # version of a running Docker engine
+    service: str = ""  # state of docker.service, asked when an engine runs
     containers: list[Container] = field(default_factory=list)
     volumes: set[str] = field(default_factory=set)
-    networks: dict[str, list[str]] = field(default_factory=dict)
+    networks: dict[str, list[IPv4Network | IPv6Network]] = field(default_factory=dict)
     images: dict[str, set[str]] = field(default_factory=dict)  # name -> its digests, and local:<id>
+    unreadable: list[str] = field(default_factory=list)  # answers that are not what they should be
 
 
 class Fitness(FactBase[HostState]):
@@ -56,41 +58,45 @@ class Fitness(FactBase[HostState]):
     def process(self, output: list[str]) -> HostState:
         state = HostState()
         for line in output:
-            key, found, value = line.partition("=")
+            key, _, value = line.partition("=")
             try:
-                if found:
-                    _take(state, key, value)
-            except (ValueError, IndexError) as error:
-                raise FactProcessError(f"unexpected answer from the host: {line!r}: {error}") from None
+                _take(state, key, value)
+            except (ValueError, LookupError, TypeError, AttributeError):
+                state.unreadable.append(line)
         return state
 
 
 def _take(state: HostState, key: str, value: str) -> None:
-    if key in ("os", "os_name", "arch", "init", "daemon_json", "engine"):
-        setattr(state, key, value)
+    if key in ("os", "os_name", "arch", "init", "daemon_json", "engine", "service"):
+        setattr(state, key, value.strip())
     elif key in ("sudo", "ss"):
         setattr(state, key, value == "yes")
-    elif key == "memory_kb":
-        state.memory = int(value) * 1024
     elif key == "listen":
         state.listeners.append(_listener(value))
+    elif key == "route":
+        state.routes += _route(value)
     elif key == "disk":
-        path, free, mount = value.split()
-        state.disks[path] = (int(free) * 1024, mount)
+        role, free, mount = value.split(" ", 2)
+        state.disks[role] = (int(free) * 1024, mount)
     elif key == "secrets":
         state.secrets = set(value.split())
     elif key == "images":
-        state.recorded_images = json.loads(value)
+        state.recorded_images = {str(name): str(one) for name, one in json.loads(value or "{}").items()}
     elif key == "container":
-        state.containers.append(Container(*value.split("|")))
+        one = json.loads(value)
+        published = [place for places in (one["ports"] or {}).values() for place in places or []]
+        ports = tuple((place["HostIp"], int(place["HostPort"])) for place in published)
+        state.containers.append(Container(one["name"].lstrip("/"), one["state"], one["project"], one["folder"], ports))
     elif key == "volume":
         state.volumes.add(value)
     elif key == "network":
         name, *subnets = value.split()
-        state.networks[name] = subnets
+        state.networks[name] = [ip_network(subnet) for subnet in subnets]
     elif key == "image":
         name, digest, id_ = value.split()
         state.images.setdefault(name, set()).update({digest, f"local:{id_}"})
+    else:
+        raise ValueError(key)
 
 
 def _listener(line: str) -> Listener:
@@ -99,3 +105,15 @@ def _listener(line: str) -> Listener:
     address, _, port = words[3].rpartition(":")
     process = words[5].split('"')[1] if len(words) > 5 and '"' in words[5] else ""
     return Listener(address.partition("%")[0].strip("[]"), int(port), process)
+
+
+def _route(line: str) -> list[IPv4Network]:
+    """One line of `ip -4 -o route`: [unreachable] 10.0.0.0/8 dev eth0 ...; the default route is none."""
+    for word in line.split()[:2]:
+        if word == "default":
+            return []
+        try:
+            return [IPv4Network(word)]
+        except ValueError:
+            continue  # the route's type comes before its destination
+    raise ValueError(line)

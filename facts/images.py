@@ -1,17 +1,19 @@
-"""Docker images by name, in one command."""
+"""Docker images by name, and what lettabox has recorded of them, in one command."""
 
 import json
 import shlex
 from dataclasses import dataclass
 
 from pyinfra.api import FactBase
+from pyinfra.api.exceptions import FactProcessError
+
+RECORD = "/var/lib/lettabox/images.json"
 
 
 @dataclass(frozen=True)
 class Image:
-    id: str
-    digests: tuple[str, ...]  # "repository@sha256:..."
-    labels: dict[str, str]
+    digests: frozenset[str]  # "sha256:...", of whatever repository
+    recorded: bool  # its identity is held since a first pull
 
 
 class Images(FactBase[dict[str, Image]]):
@@ -23,13 +25,17 @@ class Images(FactBase[dict[str, Image]]):
         quoted = " ".join(map(shlex.quote, names))
         # A missing image is an answer and no error; so is a missing engine before the first deploy.
         return (
-            f"for i in {quoted}; do docker image inspect --format "
-            '"$i"\'|{{.Id}}|{{json .RepoDigests}}|{{json .Config.Labels}}\' "$i" 2>/dev/null; done; :'
+            f"if [ -f {RECORD} ]; then tr -d '\\n' < {RECORD}; fi; echo; for i in {quoted}; do "
+            'docker image inspect --format "$i"\'|{{json .RepoDigests}}\' "$i" 2>/dev/null; done; :'
         )
 
     def process(self, output: list[str]) -> dict[str, Image]:
+        try:
+            record = json.loads(output[0] or "{}")
+        except ValueError:
+            raise FactProcessError(f"{RECORD} is no JSON; remove it, and the next deploy records anew") from None
         found = {}
-        for line in filter(None, output):  # docker prints an empty line for a missing image
-            name, id_, digests, labels = line.split("|", 3)
-            found[name] = Image(id_, tuple(json.loads(digests) or ()), json.loads(labels) or {})
+        for line in filter(None, output[1:]):  # docker prints an empty line for a missing image
+            name, digests = line.split("|", 1)
+            found[name] = Image(frozenset(one.partition("@")[2] for one in json.loads(digests) or ()), name in record)
         return found

@@ -17,14 +17,14 @@ class PathState:
 
 
 class Paths(FactBase[dict[str, PathState]]):
-    """{path: PathState} for those of `paths` that exist and for every file below `trees`."""
+    """{path: PathState} for those of `paths` that exist and for everything but folders below `trees`."""
 
     default = dict
 
     def command(self, paths: list[str], trees: list[str] | None = None) -> str:
         listed = " ".join(map(shlex.quote, paths))
         below = " ".join(map(shlex.quote, trees or []))
-        find = f'for t in {below}; do [ -d "$t" ] && find "$t" -type f; done;' if trees else ""
+        find = f'for t in {below}; do [ -d "$t" ] && find "$t" ! -type d; done;' if trees else ""
         return (
             f'{{ for p in {listed}; do if [ -e "$p" ] || [ -L "$p" ]; then echo "$p"; fi; done; {find} }} | sort -u | '
             "while read -r p; do stat --printf '%n\\t%F\\t%a\\t%U\\t%G\\t' \"$p\"; "

@@ -13,13 +13,15 @@ from pathlib import Path
 from inventory.load import SettingsError, find, load
 from inventory.schema import Host, Inventory
 
-UNREACHABLE, USAGE = 2, 4
+UNREACHABLE, USAGE, INTERRUPTED = 2, 4, 130
 
 
 def ssh_options(host: Host) -> dict[str, str]:
-    """OpenSSH's own option names and values for a host of the inventory."""
+    """OpenSSH's own option names and values for a host of the inventory.
+
+    The destination is its address, as for pyinfra, so that both find the same entry in ~/.ssh/config.
+    """
     options = {
-        "HostName": host.address,
         "Port": str(host.port),
         "User": host.user,
         # What pyinfra does too: a key that changed is refused, with a known_hosts file a new one as well.
@@ -29,19 +31,19 @@ def ssh_options(host: Host) -> dict[str, str]:
         "ServerAliveInterval": "15",
         "LogLevel": "ERROR",
     }
+    # Quoted: OpenSSH takes a space in a path for the beginning of another word.
     if host.key:
-        options |= {"IdentityFile": str(host.key), "IdentitiesOnly": "yes"}
+        options |= {"IdentityFile": f'"{host.key}"', "IdentitiesOnly": "yes"}
     if host.known_hosts:
-        options["UserKnownHostsFile"] = str(host.known_hosts)
+        options["UserKnownHostsFile"] = f'"{host.known_hosts}"'
     return options
 
 
-def ssh_config(inventory: Inventory) -> str:
-    """The hosts of the inventory as the text of an ssh_config file."""
-    return "".join(
-        f"Host {name}\n" + "".join(f"  {key} {value}\n" for key, value in ssh_options(host).items())
-        for name, host in inventory.hosts.items()
-    )
+def ssh_config(host: Host) -> str:
+    """The text of an ssh_config file for connections to this host alone."""
+    lines = [f"{key} {value}" for key, value in ssh_options(host).items()]
+    own = Path.home() / ".ssh/config"
+    return "\n".join([*lines, *([f'Include "{own}"'] if own.is_file() else [])]) + "\n"
 
 
 def pick(inventory: Inventory, group: str | None, name: str | None) -> str:
@@ -60,11 +62,11 @@ def describe(name: str, host: Host, path: Path) -> str:
     return f"{name}: {host.user}@{host.address}:{host.port} (from {path})"
 
 
-def argv(name: str, host: Host, command: list[str], tty: bool) -> list[str]:
+def argv(host: Host, command: list[str], tty: bool) -> list[str]:
     """The ssh command line that runs `command` as root on the host."""
     options = [word for key, value in ssh_options(host).items() for word in ("-o", f"{key}={value}")]
     sudo = [] if host.user == "root" else ["sudo", "-n"]
-    return ["ssh", *options, *(["-t"] if tty else []), name, "--", shlex.join([*sudo, *command])]
+    return ["ssh", *options, *(["-t"] if tty else []), host.address, "--", shlex.join([*sudo, *command])]
 
 
 def main() -> int:
@@ -91,7 +93,11 @@ def main() -> int:
     host = inventory.hosts[name]
     if not given.quiet:
         print(describe(name, host, path), file=sys.stderr)
-    code = subprocess.run(argv(name, host, given.command, given.ask and sys.stdin.isatty())).returncode
+    tty = given.ask and sys.stdin.isatty() and sys.stdout.isatty()
+    try:
+        code = subprocess.run(argv(host, given.command, tty)).returncode
+    except KeyboardInterrupt:
+        return INTERRUPTED
     if code == 255:  # ssh's own; it has said why
         print(f"{name} cannot be reached over SSH (see the line above)", file=sys.stderr)
         return UNREACHABLE

@@ -25,7 +25,7 @@ from inventory import letta_environment
 
 PRIVATE = [ipaddress.ip_network(net) for net in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7")]
 DOCKER_BRIDGE = ipaddress.ip_network("172.17.0.0/16")
-_UNIT = {"b": 1, "k": 2**10, "m": 2**20, "g": 2**30}
+_UNIT = {"k": 2**10, "m": 2**20, "g": 2**30}
 
 
 class Problems(ValueError):
@@ -111,6 +111,9 @@ def _image(value: str) -> str:
             f"{'has no tag' if match[1] is None else 'latest is a moving tag'}; name one exact version, as "
             "name:tag: upstream is archived, and a moving tag changes the database schema under the agents"
         )
+    if short := re.match(r"docker\.io/(?:library/)?|library/", value):
+        # Docker lists such an image under its short name, and would never be found to be the declared one.
+        raise ValueError(f"write it as Docker lists it, {value[short.end():]}")
     return value
 
 
@@ -158,9 +161,9 @@ def _postgres_bind(value: str) -> str:
 
 
 def size(value: str) -> int:
-    """Bytes in a size such as 512m or 4g (b, k, m, g: powers of 1024); ValueError if it is not one."""
-    if not re.fullmatch(r"[1-9][0-9]{0,11}[bkmg]", value):
-        raise ValueError("not a size; write a whole number and b, k, m or g, for example 512m or 4g")
+    """Bytes in a size such as 512m or 4g (k, m, g: powers of 1024); ValueError if it is not one."""
+    if not re.fullmatch(r"[1-9][0-9]{0,11}[kmg]", value):
+        raise ValueError("not a size; write a whole number and k, m or g, for example 512m or 4g")
     return int(value[:-1]) * _UNIT[value[-1]]
 
 

@@ -13,6 +13,15 @@ from facts.engine import Engine, daemon_settings
 DAEMON_JSON = "/etc/docker/daemon.json"
 
 
+def _merged(before: dict[str, Any], wanted: dict[str, Any]) -> dict[str, Any]:
+    """`before` with `wanted` in it: a mapping such as `runtimes` keeps what it has besides."""
+    both = {
+        key: _merged(before[key], value) if isinstance(value, dict) and isinstance(before.get(key), dict) else value
+        for key, value in wanted.items()
+    }
+    return before | both
+
+
 @operation()
 def running() -> Generator[StringCommand, None, None]:
     """Start the engine and have it started at boot."""
@@ -31,7 +40,7 @@ def configured(daemon: dict[str, Any]) -> Generator[StringCommand, None, None]:
     never restarted: containers run on. Keys that dockerd only reads at its start wait for that.
     """
     before = daemon_settings(host.get_fact(Engine).daemon_json)
-    after = before | daemon
+    after = _merged(before, daemon)
     if after == before:
         host.noop("daemon.json has the wanted keys")
         return

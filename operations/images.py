@@ -16,7 +16,7 @@ def pulled(images: dict[str, str]) -> Generator[StringCommand, None, None]:
     missing = [
         name + (f"@{digest}" if digest else "")
         for name, digest in images.items()
-        if name not in now or (digest and f"{name.rpartition(':')[0]}@{digest}" not in now[name].digests)
+        if name not in now or not now[name].recorded or (digest and digest not in now[name].digests)
     ]
     if not missing:
         host.noop("all images are present")
@@ -31,6 +31,5 @@ def built(image: str, context: str, base: str) -> Generator[StringCommand, None,
         host.noop(f"{image} exists")
         return
     # Any output of the build is shown when it fails; it takes no secret.
-    yield StringCommand(
-        f"docker build --build-arg BASE={shlex.quote(base)} --tag {shlex.quote(image)} {shlex.quote(context)}"
-    )
+    base, image, context = map(shlex.quote, (f"BASE={base}", image, context))
+    yield StringCommand(f"docker build --network none --build-arg {base} --tag {image} {context}")

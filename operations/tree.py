@@ -69,7 +69,7 @@ def present(
     script = ["set -e"]
     script += [f"install -d -o root -g root -m {want.mode:o} {shlex.quote(path)}" for path, want in folders.items()]
     if changed:
-        script.append("base64 -d | tar -xzpf - -C / --no-overwrite-dir")
+        script.append("base64 -d | tar -xzmpf - -C / --no-overwrite-dir")
     script += [f"mv -fT {shlex.quote(path + NEW)} {shlex.quote(path)}" for path in changed]
     script += [f"rm -f {shlex.quote(path)}" for path in stale]
     # An interrupted run may have left arrivals; they are never read, and the next run replaces them.

@@ -8,7 +8,7 @@ import re
 import sys
 from pathlib import Path
 
-HUNK = re.compile(r"^@@ -(\d+)(?:,\d+)? \+(\d+)(?:,\d+)? @@")
+HUNK = re.compile(r"^@@ -(\d+)(?:,(\d+))? \+\d+(?:,(\d+))? @@")
 
 
 class DoesNotFit(Exception):
@@ -19,20 +19,23 @@ def parse(diff: str) -> dict[str, list[tuple[int, list[str], list[str]]]]:
     """Return {path: [(first old line, old lines, new lines), ...]} of a unified diff."""
     files: dict[str, list[tuple[int, list[str], list[str]]]] = {}
     path = None
+    left_old = left_new = 0  # lines of the hunk still to come: a removed `-- x` looks like a header
     for line in diff.splitlines():
-        hunk = HUNK.match(line)
-        if line.startswith("+++ "):
-            path = line[4:].removeprefix("b/")
-            files[path] = []
-        elif hunk and path:
-            files[path].append((int(hunk[1]), [], []))
-        elif path and files[path] and not line.startswith("--- "):
+        if left_old or left_new:
             _, old, new = files[path][-1]
             mark, text = (line[:1] or " "), line[1:]
             if mark in " -":
                 old.append(text)
+                left_old -= 1
             if mark in " +":
                 new.append(text)
+                left_new -= 1
+        elif line.startswith("+++ "):
+            path = line[4:].removeprefix("b/")
+            files[path] = []
+        elif path and (hunk := HUNK.match(line)):
+            files[path].append((int(hunk[1]), [], []))
+            left_old, left_new = int(hunk[2] or 1), int(hunk[3] or 1)
     return files
 
 

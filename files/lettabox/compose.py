@@ -25,17 +25,17 @@ def command(*arguments: str) -> list[str]:
     return ["docker", "compose", "--project-directory", str(paths.PROJECT), *arguments]
 
 
-def batches() -> list[list[str]]:
-    """Return the services in the order in which they start; those of one batch start together."""
+def project() -> dict[str, Any]:
+    """Return the project as Compose understands it."""
     done = subprocess.run(command("config", "--format", "json"), capture_output=True, text=True)
     if done.returncode:
         raise LettaboxError(f"docker compose config: {done.stderr.strip()}")
-    return json.loads(done.stdout)["x-start-order"]
+    return json.loads(done.stdout)
 
 
 def services() -> list[str]:
     """Return the names of the services, in the order in which they start."""
-    return [name for batch in batches() for name in batch]
+    return [name for batch in project()["x-start-order"] for name in batch]
 
 
 def containers(names: list[str]) -> dict[str, dict[str, Any]]:
@@ -62,9 +62,12 @@ def up(timeout: int) -> None:
     Raises LettaboxError, naming the guilty container and its last log lines.
     """
     began = time.monotonic()
-    ordered = batches()
-    watch = _Watch([name for batch in ordered for name in batch], began + timeout, timeout)
-    for batch in ordered:
+    wanted = project()
+    names = [name for batch in wanted["x-start-order"] for name in batch]
+    watch = _Watch(names, began + timeout, timeout)
+    for name in _in_the_way(wanted["services"], containers(names)):
+        docker("stop", name)
+    for batch in wanted["x-start-order"]:
         # A file, not a pipe: nobody reads while Compose works, and a full pipe would stop it.
         with tempfile.TemporaryFile("w+") as words:
             start = subprocess.Popen(
@@ -82,6 +85,19 @@ def up(timeout: int) -> None:
                 if start.poll() is None:
                     start.terminate()
                     start.wait()
+
+
+def _in_the_way(wanted: dict[str, Any], now: dict[str, dict[str, Any]]) -> list[str]:
+    """Containers that hold a port which another service is to get, as when two ports were swapped."""
+    ports = {name: {port["published"] for port in one.get("ports", [])} for name, one in wanted.items()}
+    return [
+        one["Name"].lstrip("/")
+        for name, one in now.items()
+        for other, theirs in ports.items()
+        if other != name
+        for bound in (one["HostConfig"]["PortBindings"] or {}).values()
+        if theirs & {place["HostPort"] for place in bound}
+    ]
 
 
 class _CouldNotStart(Exception):
@@ -106,10 +122,11 @@ class _Watch:
             code = start.poll()
             now = containers(batch)
             clock = time.monotonic()
-            for name, one in now.items():
-                if self.states.get(name) != state(one):
-                    print(f"{name}: {state(one)} ({clock - self.began:.0f} s)", file=sys.stderr)
-                self.states[name] = state(one)
+            for name in batch:
+                seen = state(now.get(name))
+                if self.states.get(name) != seen:
+                    print(f"{name}: {seen} ({clock - self.began:.0f} s)", file=sys.stderr)
+                self.states[name] = seen
                 if self.states[name] == "unhealthy" and code == 0:
                     unhealthy_since.setdefault(name, clock)
                 else:

@@ -1,7 +1,7 @@
 """How a verb says that it did not do what was asked."""
 
-# Exit codes of every verb; docs/exit-codes.md explains them to operators.
-OK, FAILED, UNHEALTHY, DUPLICATE, USAGE = range(5)
+# Exit codes of every verb; docs/operate.md explains them to operators.
+OK, FAILED, UNHEALTHY, USAGE = 0, 1, 2, 4
 
 
 class LettaboxError(Exception):

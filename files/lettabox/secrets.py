@@ -15,6 +15,7 @@ def create(names: Iterable[str]) -> list[str]:
     32 random bytes in hex: Letta's database URI and Alembic stumble over `%` and `/`.
     """
     paths.SECRETS.mkdir(mode=0o700, parents=True, exist_ok=True)
+    paths.SECRETS.chmod(0o700)
     created = []
     for name in names:
         path = paths.SECRETS / name

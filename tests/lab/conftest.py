@@ -163,6 +163,7 @@ class Api:
         self.server = f"http://127.0.0.1:{lab.forwards[8283]}"
         self.proxy = f"http://127.0.0.1:{lab.forwards[8284]}"
         self.session = requests.Session()
+        self.session.trust_env = False
         self.session.headers["Authorization"] = f"Bearer {password}"
 
     def call(self, method: str, path: str, **options):

@@ -66,6 +66,11 @@ def test_verbs_without_a_terminal_refuse_to_ask(deployed, laptop, box):
     assert box.containers() == containers
 
 
+def test_a_value_is_printed_alone(deployed, laptop):
+    done = laptop.make("-s", "letta-password")
+    assert re.fullmatch(r"[0-9a-f]{64}\n", done.out) and done.err == ""
+
+
 def test_verbs_refuse_hosts_and_files_that_do_not_exist(deployed, laptop, tmp_path):
     done = laptop.make("letta-status", "HOST=nowhere")
     assert "Error 4" in done.text and f"there are: {deployed.name}" in done.text

@@ -40,6 +40,13 @@ def test_a_changed_setting_recreates_exactly_what_it_affects(restored, laptop, b
     assert api.call("GET", "/v1/agents/count") >= 0
 
 
+def test_ports_can_be_swapped(restored, laptop, box, api):
+    laptop.deploy(laptop.inventory(letta={"port": 8284}, nginx={"port": 8283}))
+    # The forwards lead to the same numbers, so each now ends at the other one: both are the API.
+    assert api.call("GET", "/v1/agents/count") >= 0
+    assert "8284" in box.check("docker port letta-server") and "8283" in box.check("docker port letta-nginx")
+
+
 @pytest.mark.parametrize("name", sorted(STACK))
 def test_a_container_stopped_by_hand_is_started_and_no_other(deployed, laptop, box, name):
     before = box.containers()
@@ -75,6 +82,8 @@ def test_a_file_edited_by_hand_is_put_back_and_no_other(deployed, laptop, box, p
 
 def test_a_stray_file_in_our_folders_is_removed_and_a_stray_secret_is_kept(deployed, laptop, box):
     box.check("touch /opt/lettabox/letta/stray.yml /etc/lettabox/secrets/router_key")
+    # Compose reads a file of this name unasked, be it a link.
+    box.check("ln -s stray.yml /opt/lettabox/letta/compose.override.yml")
     laptop.deploy()
     assert box.check("ls /opt/lettabox/letta") == "compose.yml\ninit.sql\nnginx.conf"
     assert "router_key" in box.check("ls /etc/lettabox/secrets")

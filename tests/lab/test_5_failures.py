@@ -20,7 +20,7 @@ def test_a_crashing_container_fails_the_deploy_with_its_log(restored, laptop, bo
     # The Postgres image refuses to start without a password: a container that crashes again and again.
     inventory = laptop.inventory(nginx={"image": "pgvector/pgvector:0.8.0-pg17"})
     with arguments_seen() as arguments:
-        done = laptop.pyinfra("-y", "-vvv", "--diff", inventory=inventory)
+        done = laptop.pyinfra("-y", "-vvv", "--diff", "--debug", inventory=inventory)
     assert done.code == 1
     assert "letta-nginx" in done.text and "crashed again and again" in done.text
     assert "POSTGRES_PASSWORD" in done.text, "the container's own words are missing"
@@ -41,7 +41,9 @@ def test_a_container_that_never_becomes_healthy_fails_it_too(restored, laptop):
 
 def test_no_secret_is_in_plans_logs_or_the_working_tree(deployed, laptop, box, secrets):
     inventory = laptop.inventory(letta={"keepalive_interval": 22}, nginx={"read_timeout": 99})
-    plan = laptop.make("plan", inventory=inventory)
+    with arguments_seen() as arguments:
+        plan = laptop.make("plan", inventory=inventory)
+    assert any("--dry" in one for one in arguments)
     assert plan.code == 0 and "LETTA_KEEPALIVE_INTERVAL" in plan.text, plan.text
     logs = {
         name: box.check(f"docker logs {name} 2>&1") for name in box.check("docker ps -a --format '{{.Names}}'").split()
@@ -50,6 +52,7 @@ def test_no_secret_is_in_plans_logs_or_the_working_tree(deployed, laptop, box, s
     journal = box.check("journalctl --no-pager -o cat")
     for secret in secrets:
         assert secret not in plan.text
+        assert not [one for one in arguments if secret in one]
         assert [name for name, text in logs.items() if secret in text] == []
         assert secret not in journal
         found = subprocess.run(

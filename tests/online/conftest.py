@@ -33,21 +33,21 @@ def settings(target):
 def config_file(target, tmp_path_factory):
     path = tmp_path_factory.mktemp("ssh") / "config"
     # One connection for all commands; without a ControlPath testinfra opens one for each.
-    path.write_text(ssh_config(target[1]) + f"Host *\n  ControlPath {path.parent}/%C\n")
+    path.write_text(f"ControlPath {path.parent}/%C\n{ssh_config(target[1].hosts[target[0]])}")
     return path
 
 
 @pytest.fixture(scope="session")
 def host(target, config_file):
-    name, inventory = target
-    sudo = str(inventory.hosts[name].user != "root").lower()
-    yield testinfra.get_host(f"ssh://{name}?ssh_config={config_file}&sudo={sudo}&controlpersist=60")
+    machine = target[1].hosts[target[0]]
+    sudo = str(machine.user != "root").lower()
+    yield testinfra.get_host(f"ssh://{machine.address}?ssh_config={config_file}&sudo={sudo}&controlpersist=60")
     # The shared connection stays behind as a process of its own.
-    subprocess.run(["ssh", "-F", config_file, "-O", "exit", name], capture_output=True, check=True)
+    subprocess.run(["ssh", "-F", config_file, "-O", "exit", machine.address], capture_output=True, check=True)
 
 
 @contextlib.contextmanager
-def tunnel(name, config_file, bind, port):
+def tunnel(target, config_file, bind, port):
     """A local port that leads to the published port of a service on the host."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         local = free.getsockname()[1]
@@ -64,7 +64,7 @@ def tunnel(name, config_file, bind, port):
             "-N",
             "-L",
             f"127.0.0.1:{local}:[{there}]:{port}",
-            name,
+            target[1].hosts[target[0]].address,
         ],
         stdin=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
@@ -87,14 +87,14 @@ def tunnel(name, config_file, bind, port):
 @pytest.fixture(scope="session")
 def server(target, config_file, settings):
     """URL of letta-server itself."""
-    with tunnel(target[0], config_file, settings.letta.bind, settings.letta.port) as url:
+    with tunnel(target, config_file, settings.letta.bind, settings.letta.port) as url:
         yield url
 
 
 @pytest.fixture(scope="session")
 def proxy(target, config_file, settings):
     """URL of letta-nginx."""
-    with tunnel(target[0], config_file, settings.nginx.bind, settings.nginx.port) as url:
+    with tunnel(target, config_file, settings.nginx.bind, settings.nginx.port) as url:
         yield url
 
 
@@ -102,5 +102,6 @@ def proxy(target, config_file, settings):
 def api(host):
     """A session of requests that carries the server password."""
     session = requests.Session()
+    session.trust_env = False  # a proxy of the environment must not get the password
     session.headers["Authorization"] = f"Bearer {host.check_output('lettabox letta password')}"
     return session

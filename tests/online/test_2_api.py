@@ -15,6 +15,14 @@ MODEL = {
 
 
 @pytest.fixture
+def bare():
+    """A session without the password."""
+    session = requests.Session()
+    session.trust_env = False
+    return session
+
+
+@pytest.fixture
 def agent(api, server):
     """An agent that is gone after the test, whatever happens in it."""
     made = api.post(
@@ -34,18 +42,18 @@ def agent(api, server):
     assert api.get(f"{server}/v1/agents/{agent['id']}", timeout=30).status_code == 404
 
 
-def test_health_and_version(server, proxy, settings):
+def test_health_and_version(bare, server, proxy, settings):
     for url in (server, proxy):
-        health = requests.get(f"{url}/v1/health/", timeout=10)
+        health = bare.get(f"{url}/v1/health/", timeout=10)
         assert health.status_code == 200
         assert health.json() == {"version": settings.letta.version, "status": "ok"}
 
 
-def test_the_api_is_closed_without_the_password(server, proxy):
+def test_the_api_is_closed_without_the_password(bare, server, proxy):
     for url in (server, proxy):
-        assert requests.get(f"{url}/v1/agents/", timeout=10).status_code == 401
+        assert bare.get(f"{url}/v1/agents/", timeout=10).status_code == 401
         wrong = {"Authorization": "Bearer wrong"}
-        assert requests.get(f"{url}/v1/agents/count", headers=wrong, timeout=10).status_code == 401
+        assert bare.get(f"{url}/v1/agents/count", headers=wrong, timeout=10).status_code == 401
 
 
 def test_agents_can_be_counted_and_listed(api, server):

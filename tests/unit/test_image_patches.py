@@ -83,6 +83,12 @@ def test_refuses_a_missing_file_and_no_patches(base, capsys):
     assert run(base) == 1
 
 
+def test_a_removed_line_may_look_like_a_header():
+    assert apply.parse("--- a/x.sql\n+++ b/x.sql\n@@ -1,2 +1 @@\n--- comment\n stays\n") == {
+        "x.sql": [(1, ["-- comment", "stays"], ["stays"])]
+    }
+
+
 def test_every_shipped_patch_says_why():
     patches = sorted((SOURCE / "patches").glob("*.patch"))
     assert patches

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from ipaddress import ip_network
 
 import pytest
 
@@ -10,7 +11,7 @@ from facts.fitness import Container, Fitness, HostState, Listener
 from inventory.schema import Settings
 
 GB = 1000**3
-ROOMY = {"/var/lib": (50 * GB, "/"), "/opt": (50 * GB, "/")}
+ROOMY = {"docker": (50 * GB, "/"), "code": (50 * GB, "/")}
 
 
 def good(**changes):
@@ -44,16 +45,19 @@ def test_a_bare_supported_host_is_fine():
         ({"arch": "aarch64"}, ["architecture"]),
         ({"init": "runit"}, ["init"]),
         ({"ss": False}, ["ports"]),
-        ({"disks": {"/var/lib": (3 * GB, "/"), "/opt": (3 * GB, "/")}}, ["disk"]),
-        ({"disks": {"/var/lib": (9 * GB, "/var"), "/opt": (GB // 10, "/")}}, ["disk"]),
+        ({"disks": {"docker": (3 * GB, "/"), "code": (3 * GB, "/")}}, ["disk"]),
+        ({"disks": {"docker": (9 * GB, "/var"), "code": (GB // 10, "/")}}, ["disk"]),
         ({"listeners": [Listener("127.0.0.1", 8283, "python3")]}, ["port"]),
         ({"listeners": [Listener("0.0.0.0", 5432, "postgres"), Listener("::", 5432, "postgres")]}, ["port"]),
         ({"listeners": [Listener("*", 6379, "")]}, ["port"]),
-        ({"networks": {"letta-network": ["172.30.0.0/16"]}}, ["network"]),
-        ({"networks": {"other": ["172.22.4.0/24"]}}, ["subnet"]),
+        ({"networks": {"letta-network": [ip_network("172.30.0.0/16")]}}, ["network"]),
+        ({"networks": {"other": [ip_network("172.22.4.0/24"), ip_network("fd00::/64")]}}, ["subnet"]),
+        ({"routes": [ip_network("172.16.0.0/12")]}, ["subnet"]),
+        ({"engine": "28.2.2", "service": "inactive"}, ["engine-foreign"]),
+        ({"unreadable": ["images=["]}, ["unreadable"]),
         ({"volumes": {"letta-postgres"}}, ["secrets-lost"]),
         ({"daemon_json": "{"}, ["daemon-json"]),
-        ({"engine": "20.10.24+dfsg1"}, ["engine"]),
+        ({"engine": "20.10.24+dfsg1", "service": "active"}, ["engine"]),
         ({"daemon_json": "[]"}, ["daemon-json"]),
         (
             {
@@ -72,10 +76,12 @@ def test_each_fault_gives_exactly_its_finding(changes, expected):
     "changes",
     [
         {"listeners": [Listener("127.0.0.1", 22, "sshd"), Listener("192.0.2.1", 8283, "python3")]},
-        {"networks": {"bridge": ["172.17.0.0/16"], "letta-network": ["172.22.0.0/16"]}},
+        {"networks": {"bridge": [ip_network("172.17.0.0/16")], "letta-network": [ip_network("172.22.0.0/16")]}},
         {"volumes": {"letta-postgres"}, "secrets": set(layout.SECRETS)},
         {"daemon_json": '{"runtimes": {}}'},
-        {"engine": "26.1.5+dfsg1"},
+        {"engine": "26.1.5+dfsg1", "service": "active"},
+        {"engine": "dev", "service": "active"},
+        {"routes": [ip_network("10.0.0.0/8"), ip_network("172.23.0.0/16")]},
         {"recorded_images": {"redis:8.0": "sha256:" + "a" * 64}},
         {
             "recorded_images": {"redis:8.0": "sha256:" + "a" * 64},
@@ -83,7 +89,7 @@ def test_each_fault_gives_exactly_its_finding(changes, expected):
         },
         {
             "images": {"letta/letta:0.16.8": set()},
-            "disks": {"/var/lib": (2 * GB, "/"), "/opt": (2 * GB, "/")},
+            "disks": {"docker": (2 * GB, "/"), "code": (2 * GB, "/")},
         },
     ],
 )
@@ -91,12 +97,21 @@ def test_what_is_fine_gives_none(changes):
     assert ids(good(**changes)) == []
 
 
-def test_our_own_stack_may_hold_its_ports_and_others_are_named():
-    listeners = [Listener("127.0.0.1", 8283, "docker-proxy")]
-    ours = Container("letta-server", "letta", layout.PROJECT, "127.0.0.1:8283->8283/tcp", "running")
-    assert ids(good(listeners=listeners, containers=[ours])) == []
-    theirs = replace(ours, name="thoth-dev-letta", project="thoth", folder="/home/me/thoth")
-    state = good(listeners=listeners, containers=[theirs])
+OURS = Container("letta-server", "running", "letta", layout.PROJECT, (("127.0.0.1", 8283),))
+
+
+@pytest.mark.parametrize("process", ["docker-proxy", "dockerd", ""])
+def test_our_own_stack_may_hold_its_ports(process):
+    listeners = [Listener("127.0.0.1", 8283, process)]
+    elsewhere = replace(OURS, name="other", project="other", ports=(("192.0.2.1", 8283),))
+    assert ids(good(listeners=listeners, containers=[elsewhere, OURS])) == []
+    assert ids(good(listeners=listeners, containers=[elsewhere])) == ["port"]
+    assert ids(good(listeners=listeners, containers=[replace(OURS, state="exited")])) == ["port"]
+
+
+def test_another_container_on_our_port_is_named():
+    theirs = replace(OURS, name="thoth-dev-letta", project="thoth", folder="/home/me/thoth")
+    state = good(listeners=[Listener("127.0.0.1", 8283, "docker-proxy")], containers=[theirs])
     found = list(preflight.letta_findings("box", state, Settings()))
     assert [one.id for one in found] == ["port"]
     assert "thoth-dev-letta of project thoth in /home/me/thoth" in found[0].what
@@ -104,6 +119,13 @@ def test_our_own_stack_may_hold_its_ports_and_others_are_named():
 
 def test_the_fact_reads_what_the_script_prints():
     digest = "sha256:" + "a" * 64
+    container = {
+        "name": "/c",
+        "state": "running",
+        "project": "p|q",
+        "folder": "/d e",
+        "ports": {"2/tcp": [{"HostIp": "127.0.0.1", "HostPort": "1"}], "3/tcp": None},
+    }
     state = Fitness().process(
         [
             "sudo=yes",
@@ -115,25 +137,41 @@ def test_the_fact_reads_what_the_script_prints():
             'listen=LISTEN 0 128 0.0.0.0:22 0.0.0.0:* users:(("sshd",pid=1,fd=3))',
             "listen=LISTEN 0 128 [::1]:631 [::]:*",
             "listen=LISTEN 0 4096 127.0.0.53%lo:53 0.0.0.0:*",
-            "disk=/var/lib 1000 /",
-            "memory_kb=2048",
-            "secrets=a b ",
+            "route=default via 10.0.0.1 dev eth0",
+            "route=10.0.0.0/24 dev eth0 proto kernel",
+            "route=unreachable 10.9.0.0/16",
+            "route=10.1.1.1 dev wg0",
+            "daemon_json={}",
             "images=" + json.dumps({"redis:8.0": digest}),
-            "container=c|p|/d|127.0.0.1:1->2/tcp|running",
+            "secrets=a b ",
+            "engine=26.1.5+dfsg1",
+            "service=active",
+            "container=" + json.dumps(container),
             "volume=letta-postgres",
             "network=host ",
             "network=bridge 172.17.0.0/16 ",
             f"image=redis:8.0 {digest} sha256:1",
+            "disk=docker 1000 /a mount",
+            "disk=code 2000 /",
         ]
     )
-    assert state.sudo and state.os == "debian 13" and state.memory == 2048 * 1024
+    assert state.unreadable == []
+    assert state.sudo and state.os == "debian 13" and state.engine.startswith("26") and state.service == "active"
     assert state.listeners == [
         Listener("0.0.0.0", 22, "sshd"),
         Listener("::1", 631, ""),
         Listener("127.0.0.53", 53, ""),
     ]
-    assert state.disks == {"/var/lib": (1024000, "/")}
+    assert list(map(str, state.routes)) == ["10.0.0.0/24", "10.9.0.0/16", "10.1.1.1/32"]
+    assert state.disks == {"docker": (1024000, "/a mount"), "code": (2048000, "/")}
     assert state.secrets == {"a", "b"} and state.volumes == {"letta-postgres"}
-    assert state.networks == {"host": [], "bridge": ["172.17.0.0/16"]}
-    assert state.containers == [Container("c", "p", "/d", "127.0.0.1:1->2/tcp", "running")]
+    assert state.networks == {"host": [], "bridge": [ip_network("172.17.0.0/16")]}
+    assert state.containers == [Container("c", "running", "p|q", "/d e", (("127.0.0.1", 1),))]
     assert state.images == {"redis:8.0": {digest, "local:sha256:1"}}
+
+
+@pytest.mark.parametrize(
+    "line", ["images=[", "images=[1]", "container={}", "disk=", "listen=x", "network=a b", "new=1"]
+)
+def test_an_answer_that_cannot_be_understood_is_a_finding(line):
+    assert Fitness().process([line]).unreadable == [line]

@@ -541,6 +541,11 @@ def test_the_table_is_checked_and_written(tmp_path, capsys):
     assert table.main(["--check", str(readme)]) == 1
 
 
+@pytest.mark.parametrize("name", ["docker.io/library/redis:8.0", "docker.io/redis:8.0", "library/redis:8.0"])
+def test_an_image_is_named_as_docker_lists_it(tmp_path, name):
+    assert "write it as Docker lists it, redis:8.0" in refusal(tmp_path, with_settings(redis={"image": name}))
+
+
 @pytest.mark.parametrize("name", ["HTTPS_PROXY", "no_proxy", "TZ"])
 def test_what_the_libraries_below_letta_read_is_allowed(name):
     assert letta_environment.objection(name) is None

@@ -35,11 +35,15 @@ def test_no_secret_and_no_uri_is_rendered():
 
 def test_settings_arrive():
     project = compose(
-        letta={"port": 9000, "environment": {"LETTA_DEBUG": True, "LETTA_TRACK_PROVIDER_TRACE": True}},
+        letta={
+            "port": 9000,
+            "environment": {"LETTA_DEBUG": True, "LETTA_TRACK_PROVIDER_TRACE": True, "LETTA_CORS_ORIGINS": "a$b"},
+        },
         redis={"memory": "1g"},
         nginx={"bind": "::1", "read_timeout": 99},
     )
     server = project["services"]["letta-server"]
+    assert server["environment"]["LETTA_CORS_ORIGINS"] == "a$$b", "Compose would take $b for a variable"
     assert server["ports"] == ["127.0.0.1:9000:8283"]
     assert server["environment"]["LETTA_DEBUG"] == "true"
     assert server["environment"]["LETTA_TRACK_PROVIDER_TRACE"] == "true"
