@@ -12,6 +12,7 @@ import pytest
 import requests
 import yaml
 
+from tests.lab import engine
 from tests.lab.lab import Lab
 
 ROOT = Path(__file__).parents[2]
@@ -94,6 +95,7 @@ class Laptop:
 @pytest.fixture(scope="session")
 def lab():
     """A box that no test has touched. LETTABOX_KEEP_LAB=1 leaves it, and the next run takes it as it is."""
+    engine.ensure()
     one = Lab("lettabox-test", ssh_port=None, forwards=dict.fromkeys((8283, 8284, 8188, 8189)))
     keep = os.environ.get("LETTABOX_KEEP_LAB")
     if not keep:

@@ -9,6 +9,7 @@ from pathlib import Path
 import docker
 import pytest
 
+from tests.lab import engine
 from tests.lab.lab import DEFAULT_NAME, Lab
 
 ROOT = Path(__file__).parents[2]
@@ -23,7 +24,8 @@ def make(*words):
 
 
 @pytest.fixture
-def engine():
+def client():
+    engine.ensure()
     client = docker.from_env()
     if client.containers.list(all=True, filters={"name": f"^{DEFAULT_NAME}$"}):
         pytest.skip(f"a demo is here already ({DEFAULT_NAME}), and it is not this test's to remove")
@@ -47,7 +49,7 @@ def ours(client):
     ]
 
 
-def test_demo_again_and_away(engine):
+def test_demo_again_and_away(client):
     first = make("demo")
     assert first.returncode == 0, first.stdout[-3000:] + first.stderr[-3000:]
     assert re.search(r"\d{2} passed", first.stdout) and "make demo-down" in first.stdout
@@ -67,5 +69,5 @@ def test_demo_again_and_away(engine):
         assert DEFAULT_NAME in status.stderr
 
     assert make("demo-down").returncode == 0
-    assert ours(engine) == []
-    assert engine.ping()
+    assert ours(client) == []
+    assert client.ping()
