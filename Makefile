@@ -93,7 +93,9 @@ demo-down: $(RUN) ## remove the demo's containers, network and volumes; the engi
 .PHONY: test
 test: $(TEST) ## every test, from unit to lab (LETTABOX_TEST_SCALE=10 for long counts)
 	@$(PYTHON) -m ruff check .
-	@$(PYTHON) -m pytest tests/unit tests/lab
+	@# Here, and not first in the tests, so that building the lab's images is seen to go on.
+	@$(PYTHON) -m tests.lab up --name lettabox-test
+	@$(PYTHON) -m pytest --durations=10 tests/unit tests/lab
 
 .PHONY: test-unit
 test-unit: $(TEST) ## the tests that need no Docker
