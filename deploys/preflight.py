@@ -245,7 +245,8 @@ def _network(name: str, now: HostState, settings: Settings) -> Iterator[Finding]
     taken = [
         (f"network {other}", one) for other, all_ in now.networks.items() if other != layout.NETWORK for one in all_
     ]
-    taken += [("a route of the host", one) for one in now.routes]
+    # The route of letta-network itself, where its bridge has a name of its own.
+    taken += [("a route of the host", one) for one in now.routes if subnets is None or one not in subnets]
     for what, subnet in taken:
         # Over a route of the host it would cut the host off from whatever is there.
         if subnet.version == wanted.version and subnet.overlaps(wanted):

@@ -82,6 +82,10 @@ def test_each_fault_gives_exactly_its_finding(changes, expected):
         {"engine": "26.1.5+dfsg1", "service": "active"},
         {"engine": "dev", "service": "active"},
         {"routes": [ip_network("10.0.0.0/8"), ip_network("172.23.0.0/16")]},
+        {
+            "routes": [ip_network("172.22.0.0/16")],
+            "networks": {"letta-network": [ip_network("172.22.0.0/16")]},
+        },
         {"recorded_images": {"redis:8.0": "sha256:" + "a" * 64}},
         {
             "recorded_images": {"redis:8.0": "sha256:" + "a" * 64},
