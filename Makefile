@@ -31,14 +31,14 @@ help: ## print this menu
 setup: $(RUN) ## make the virtual environment .venv
 
 $(RUN): requirements/run.txt
-	@echo 'setting up .venv from requirements/run.txt'
+	@echo 'setting up .venv from requirements/run.txt' >&2  # stdout may be a value: make -s letta-password
 	@python3 -m venv .venv
-	@.venv/bin/pip install -qq --disable-pip-version-check --require-hashes -r requirements/run.txt
+	@.venv/bin/pip install -qq --disable-pip-version-check --require-hashes -r requirements/run.txt >&2
 	@touch $@
 
 $(TEST): requirements/test.txt $(RUN)
-	@echo 'adding requirements/test.txt to .venv'
-	@.venv/bin/pip install -qq --disable-pip-version-check --require-hashes -r requirements/test.txt
+	@echo 'adding requirements/test.txt to .venv' >&2
+	@.venv/bin/pip install -qq --disable-pip-version-check --require-hashes -r requirements/test.txt >&2
 	@touch $@
 
 .PHONY: deploy
