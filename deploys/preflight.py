@@ -9,12 +9,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import click
 import gevent
-from pyinfra import host, inventory, logger, state
+from pyinfra import host, inventory, state
 from pyinfra.api.exceptions import PyinfraError
 from pyinfra.context import ctx_host
-from pyinfra_cli.exceptions import CliError
 
 from deploys import layout
 from facts.fitness import Fitness, HostState, Listener
@@ -41,15 +39,8 @@ class Finding:
         return f"{self.host}: {self.what} [{self.id}]\n    fix: {self.fix}"
 
 
-class Refused(PyinfraError, CliError):
-    """The preflight found something; no host was changed.
-
-    pyinfra lets a PyinfraError out of deploy.py as it is, and shows a CliError without naming
-    a line of our code, which is of no use to an operator.
-    """
-
-    def show(self, file=None) -> None:
-        logger.warning(f"--> {click.style('Refused', 'red', bold=True)}: {self}")
+class Refused(PyinfraError):
+    """The preflight found something; no host was changed."""
 
 
 def check() -> HostState:
