@@ -1,6 +1,8 @@
 """How the deploy may call operations."""
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 OPERATIONS = {path.stem for path in Path("operations").glob("*.py")} - {"__init__"}
@@ -36,3 +38,14 @@ def test_no_error_is_ignored():
     sources = [Path("deploy.py"), *Path("deploys").glob("*.py"), *Path("operations").glob("*.py")]
     assert len(sources) > 10
     assert not [path for path in sources if "_ignore_errors" in path.read_text()]
+
+
+def test_the_steps_can_be_imported_without_pyinfras_command_line():
+    """pyinfra_cli puts gevent under the standard library's threads; in a test run those would then never end."""
+    code = (
+        "import deploys.preflight, deploys.box, deploys.docker_engine, deploys.letta_image, deploys.letta_stack\n"
+        "from gevent import monkey\n"
+        "assert not monkey.is_module_patched('threading')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
