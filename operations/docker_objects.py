@@ -14,11 +14,11 @@ def present(volumes: list[str], networks: dict[str, str]) -> Generator[StringCom
     """Create what is missing of `volumes` and `networks` {name: subnet}, labelled as ours."""
     now = host.get_fact(DockerObjects, volumes=volumes, networks=list(networks))
     label = "--label lettabox=1"
-    commands = [f"docker volume create {label} {shlex.quote(name)}" for name in volumes if name not in now.volumes]
+    commands = [f"docker volume create {label} {shlex.quote(name)}" for name in volumes if f"volume {name}" not in now]
     commands += [
         f"docker network create {label} --subnet {shlex.quote(subnet)} {shlex.quote(name)}"
         for name, subnet in networks.items()
-        if name not in (now.networks or {})
+        if f"network {name}" not in now
     ]
     if not commands:
         host.noop("volumes and networks exist")

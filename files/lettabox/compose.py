@@ -61,11 +61,10 @@ def up(timeout: int) -> None:
     `timeout` is in seconds. A change of any service's state is one line on stderr.
     Raises LettaboxError, naming the guilty container and its last log lines.
     """
-    began = time.monotonic()
     wanted = project()
-    names = [name for batch in wanted["x-start-order"] for name in batch]
-    watch = _Watch(names, began + timeout, timeout)
-    for name in _in_the_way(wanted["services"], containers(names)):
+    before = containers(list(wanted["services"]))
+    watch = _Watch(before, timeout)
+    for name in _in_the_way(wanted["services"], before):
         docker("stop", name)
     for batch in wanted["x-start-order"]:
         # A file, not a pipe: nobody reads while Compose works, and a full pipe would stop it.
@@ -107,11 +106,10 @@ class _CouldNotStart(Exception):
 class _Watch:
     """Follows the containers while they start, and tells what will not come by waiting longer."""
 
-    def __init__(self, names: list[str], deadline: float, timeout: int) -> None:
-        self.deadline = deadline
-        self.timeout = timeout
+    def __init__(self, before: dict[str, dict[str, Any]], timeout: int) -> None:
+        self.before = before
+        self.timeout = timeout  # seconds, for all batches together
         self.began = time.monotonic()
-        self.before = {name: (one["Id"], one["RestartCount"]) for name, one in containers(names).items()}
         self.states: dict[str, str] = {}
 
     def until_healthy(self, batch: list[str], start: subprocess.Popen) -> None:
@@ -141,14 +139,14 @@ class _Watch:
                 raise _failure("unhealthy", sick)
             if code:
                 raise _CouldNotStart
-            if clock > self.deadline:
+            if clock - self.began > self.timeout:
                 waiting = [name for name in batch if self.states.get(name) != "healthy"]
                 raise _failure(f"not healthy after {self.timeout} s", waiting)
             time.sleep(0.25)
 
 
-def _crashes(container: dict[str, Any], before: tuple[str, int] | None) -> int:
-    known = before[1] if before and before[0] == container["Id"] else 0
+def _crashes(container: dict[str, Any], before: dict[str, Any] | None) -> int:
+    known = before["RestartCount"] if before and before["Id"] == container["Id"] else 0
     return container["RestartCount"] - known
 
 
