@@ -17,6 +17,13 @@ LETTA_SERVER_PASSWORD=$(secret letta_server_password)
 LETTA_ENCRYPTION_KEY=$(secret letta_encryption_key)
 # Without this URI Letta starts an empty Postgres of its own inside the container.
 LETTA_PG_URI="postgresql://letta:${pg_password}@letta-postgres:5432/letta"
-export LETTA_SERVER_PASSWORD LETTA_ENCRYPTION_KEY LETTA_PG_URI
+# Tools are clients of this server: Letta's own for messages between agents, and yours if they use letta-client.
+# Compose sets LETTA_BASE_URL to this container; without it letta-client sends the key to api.letta.com.
+LETTA_API_KEY=$LETTA_SERVER_PASSWORD
+# A proxy, of the settings or of Docker's own configuration, must not get these calls.
+NO_PROXY="${NO_PROXY:-${no_proxy:-}},127.0.0.1,localhost"
+NO_PROXY=${NO_PROXY#,}
+no_proxy=$NO_PROXY
+export LETTA_SERVER_PASSWORD LETTA_ENCRYPTION_KEY LETTA_PG_URI LETTA_API_KEY NO_PROXY no_proxy
 
 exec "$@"

@@ -1,7 +1,9 @@
 """Prove by behaviour, inside the image build, that the patches took effect.
 
-Exits 1 with the reason when a secret still reaches the log or when the
-patched code no longer does its work. Run on the stock image it must fail.
+Exits 1 with the reason when a secret still reaches the log or a tool, an
+endpoint type is not accepted all the way, a collected client cuts off another
+connection, or the patched code no longer does its work. Run on the stock image
+it must fail.
 """
 
 import contextlib
@@ -10,6 +12,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 CANARY = "c0ffee5ec2e7c0ffee"
@@ -94,25 +97,69 @@ def desktop_uri() -> str:
         return run(PYTHON, "-c", code, HOME=home, LETTA_PG_URI="")
 
 
+def endpoint_types() -> str:
+    """Our endpoint types must pass the whole way of an agent, Letta's own still do, and an invented one must not."""
+    with tempfile.TemporaryDirectory() as home:
+        return run(PYTHON, str(Path(__file__).with_name("verify_endpoint_types.py")), HOME=home)
+
+
+def tool_environment() -> str:
+    """A tool must see the key it calls the server with, its own variables, and no other secret of the server."""
+    secrets = ("LETTA_SERVER_PASSWORD", "LETTA_ENCRYPTION_KEY", "OPENAI_API_KEY", "POSTGRES_PASSWORD", "UNHEARD_OF")
+    with tempfile.TemporaryDirectory() as home:
+        said = run(
+            PYTHON,
+            str(Path(__file__).with_name("verify_tool_environment.py")),
+            home,
+            HOME=home,
+            LETTA_PG_URI=f"postgresql://letta:{CANARY}@127.0.0.1:1/letta",
+            LETTA_API_KEY="the key for tools",
+            LETTA_BASE_URL="http://127.0.0.1:8283",
+            **dict.fromkeys(secrets, CANARY),
+        )
+    wanted = {
+        "LETTA_API_KEY=the key for tools",
+        "LETTA_BASE_URL=http://127.0.0.1:8283",
+        "SET_FOR_TOOLS=in the database",
+        "SET_FOR_THE_AGENT=in its secrets",
+        f"HOME={home}",
+        f"PATH={os.environ['PATH']}",
+    }
+    missing = wanted - set(said.splitlines())
+    return said + (f"a tool misses {sorted(missing)}" if missing else "\na tool has what it needs")
+
+
+def collected_clients() -> str:
+    """What the collector does with clients that Letta never closed must leave later connections alone."""
+    with tempfile.TemporaryDirectory() as home:
+        return run(PYTHON, str(Path(__file__).with_name("verify_collected_clients.py")), HOME=home)
+
+
 # check -> what its output must contain, so that code which never ran cannot pass
 EXPECTED = {
     server_password: "guarded",
     migration: "refused",
     start_script: "Database migration completed successfully.",
     desktop_uri: "read",
+    endpoint_types: "every endpoint type as wanted",
+    tool_environment: "a tool has what it needs",
+    collected_clients: "no connection suffers from a collected client",
 }
+# check -> where its output goes in real life, if not to the log
+REACHED = {tool_environment: "a tool"}
 
 
 def main() -> int:
     failed = 0
-    for check, sign in EXPECTED.items():
-        output = check()
+    with ThreadPoolExecutor() as pool:  # each takes a start of Letta, which is slow
+        outputs = [pool.submit(check) for check in EXPECTED]
+    for (check, sign), output in zip(EXPECTED.items(), (one.result() for one in outputs), strict=True):
         if sign not in output:
             print(f"{check.__name__}: expected {sign!r} in:\n{output[-2000:]}", file=sys.stderr)
             failed = 1
         elif CANARY in output:
             line = next(line for line in output.splitlines() if CANARY in line)
-            print(f"{check.__name__}: a secret reaches the log: {line[:200]}", file=sys.stderr)
+            print(f"{check.__name__}: a secret reaches {REACHED.get(check, 'the log')}: {line[:200]}", file=sys.stderr)
             failed = 1
         else:
             print(f"{check.__name__}: ok")

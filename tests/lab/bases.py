@@ -31,7 +31,11 @@ def registry_answers() -> bool:
 
 def ready(release: str, published: bool) -> str:
     """The tag of a Debian base image that knows this machine's certificates, apt and pip settings."""
-    root = _pulled(release) if published else _bootstrapped(release)
+    return on(_pulled(release) if published else plain(release), release)
+
+
+def on(root: str, release: str) -> str:
+    """`ready`, from the image `root`."""
     files = {f"machine/{path}": data for path, data in machine.base_files().items()}
     return images.build(f"debian:{release}", root, folder="base", files=files)
 
@@ -48,7 +52,8 @@ def _pulled(release: str) -> str:
     return tag
 
 
-def _bootstrapped(release: str) -> str:
+def plain(release: str) -> str:
+    """The tag of a Debian image made here, which knows of this machine no more than its package mirror."""
     sources = machine.debian_sources(release)
     tag = images.content_tag(f"debian-root:{release}", sources, RECIPE)
     client = engine.connect()

@@ -31,7 +31,7 @@ def content_tag(name: str, *parts: object) -> str:
 def build(name: str, base: str, folder: str | None = None, files: dict[str, bytes] | None = None) -> str:
     """Build images/<folder> on `base` as lettabox-lab/<name>:<content hash>; return that tag.
 
-    `files` join the context: what is only known at run time, or lies elsewhere in the repository.
+    `files` join the context, or are all of it: what is only known at run time, or lies elsewhere in the repository.
     """
     client = engine.connect()
     try:

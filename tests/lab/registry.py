@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from docker.types import Mount
 
+from inventory.schema import Settings
 from tests.lab import containers, engine, images
 from tests.lab.report import step
 from tests.lab.waiting import silent, wait_for
@@ -21,6 +22,8 @@ STAND_INS = {
     "postgres": "pgvector/pgvector:0.8.0-pg17",
     "redis": "library/redis:8.0",
     "nginx": "library/nginx:1.26",
+    "debian": f"library/{Settings().letta.sdist.image}",
+    "ollama": "ollama/ollama:0.12.6",
 }
 
 
