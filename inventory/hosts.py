@@ -11,6 +11,8 @@ from pathlib import Path as _Path
 from pyinfra import config, state
 from pyinfra.api.state import StateStage
 
+from inventory.asked import asked
+from inventory.connection import host_data
 from inventory.load import SettingsError, find, load
 
 
@@ -19,26 +21,6 @@ def _may_stop(current):
     # pyinfra's question "continue?", so that no prompt waves a broken host through. While connecting, the
     # run goes on: deploy.py's preflight reports unreachable hosts together with all its other findings.
     return current.current_stage != StateStage.Connect
-
-
-def _host(name):
-    host = _inventory.hosts[name]
-    data = {
-        "ssh_hostname": host.address,
-        "ssh_port": host.port,
-        "ssh_user": host.user,
-        "ssh_strict_host_key_checking": "yes" if host.known_hosts else "accept-new",
-        "settings": _inventory.settings,
-        "inventory_file": str(_file),
-    }
-    if host.user != "root":
-        # As host data it reaches every fact and operation, nested ones too, which config.SUDO does not.
-        data["_sudo"] = True
-    if host.key:
-        data["ssh_key"] = str(host.key)
-    if host.known_hosts:
-        data["ssh_known_hosts_file"] = str(host.known_hosts)
-    return name, data
 
 
 try:
@@ -61,6 +43,7 @@ config.FAIL_PERCENT = 0
 logging.getLogger("paramiko").addHandler(logging.NullHandler())
 state.should_raise_failed_hosts = _may_stop
 
-letta = [_host(_name) for _name in _inventory.groups.letta]
+_asked = asked()
+letta = [(_name, host_data(_inventory, _name, _file) | _asked) for _name in _inventory.groups.letta]
 if _inventory.groups.gpu:  # pyinfra takes no empty group
-    gpu = [_host(_name) for _name in _inventory.groups.gpu]
+    gpu = [(_name, host_data(_inventory, _name, _file) | _asked) for _name in _inventory.groups.gpu]

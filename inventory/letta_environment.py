@@ -101,6 +101,8 @@ _OWN_PG = (
     "it is meant for the Postgres inside Letta's image, which lettabox does not use; see settings.postgres"
 )
 
+_ITSELF = "lettabox sets it to the server itself: tools send the server password there"
+
 # Set by lettabox itself -> what governs it.
 SET_BY_LETTABOX = {
     "LETTA_PG_URI": "lettabox sets it from settings.postgres and a password made on the box",
@@ -111,6 +113,11 @@ SET_BY_LETTABOX = {
     "LETTA_SERVER_PASSWORD": f"{_SECRETS_FILE}; `make letta-password` prints it",
     "LETTA_ENCRYPTION_KEY": _SECRETS_FILE,
     "LETTA_KEEPALIVE_INTERVAL": "use settings.letta.keepalive_interval",
+    "GLOBAL_MAX_CONTEXT_WINDOW_LIMIT": "use settings.letta.context_window_limit",
+    "TOOL_SANDBOX_TIMEOUT": "use settings.letta.tool_timeout",
+    "LETTA_API_KEY": "lettabox sets it to the server password: tools call the server with it",
+    "LETTA_BASE_URL": _ITSELF,
+    "LETTA_SERVER_URL": _ITSELF,
     "HOST": "inside the container it is fixed; use settings.letta.bind",
     "PORT": "inside the container it is fixed; use settings.letta.port",
     "HOME": "lettabox sets it to a folder in the volume letta-home",
@@ -154,8 +161,8 @@ _CARRIES_A_SECRET = re.compile(
 )
 
 SECRET = (
-    "a secret does not belong in this file; add the provider through Letta's API (POST /v1/providers/), "
-    "which stores it encrypted"
+    "a secret does not belong in this file; for a model provider see settings.providers, which takes the key from "
+    "your environment"
 )
 
 

@@ -6,7 +6,7 @@ import re
 import stat
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
@@ -165,15 +165,16 @@ def _unknown_key(path: tuple[str | int, ...]) -> str:
 
 def _keys_at(path: tuple[str | int, ...]) -> list[str]:
     model: type[BaseModel] = schema.Inventory
-    for i, part in enumerate(path):
-        if i == 0 and part == "hosts":
-            model = schema.Host
-        elif i == 1 and path[0] == "hosts":
+    by_name = False  # this part of the path is a name of the operator's choice
+    for part in path:
+        if by_name:
+            by_name = False
             continue
-        else:
-            annotation = model.model_fields[str(part)].annotation
-            assert isinstance(annotation, type) and issubclass(annotation, BaseModel)
-            model = annotation
+        annotation = model.model_fields[str(part)].annotation
+        by_name = get_origin(annotation) is dict
+        annotation = get_args(annotation)[1] if by_name else annotation
+        assert isinstance(annotation, type) and issubclass(annotation, BaseModel)
+        model = annotation
     return list(model.model_fields)
 
 

@@ -7,7 +7,8 @@ import ipaddress
 import math
 import re
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -21,7 +22,7 @@ from pydantic import (
     model_validator,
 )
 
-from inventory import letta_environment
+from inventory import endpoint_type, letta_environment, providers
 
 PRIVATE = [ipaddress.ip_network(net) for net in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7")]
 DOCKER_BRIDGE = ipaddress.ip_network("172.17.0.0/16")
@@ -124,6 +125,18 @@ def _letta_image(value: str) -> str:
     return value
 
 
+def _source(value: str) -> str:
+    if value not in ("registry", "tar", "sdist"):
+        raise ValueError("no source of an image; use registry, tar (`make image-load`) or sdist (built on the box)")
+    return value
+
+
+def _sha256(value: str) -> str:
+    if value and not re.fullmatch(r"[0-9a-f]{64}", value):
+        raise ValueError("not a SHA-256; write its 64 hex digits in lower case, as the package index shows them")
+    return value
+
+
 def _digest(value: str) -> str:
     if value and not re.fullmatch(r"sha256:[0-9a-f]{64}", value):
         raise ValueError(
@@ -141,6 +154,12 @@ def _bind(value: str) -> str:
         ) from None
     if address.is_multicast or "%" in value or value == "255.255.255.255":
         raise ValueError("nothing can listen on this address; write an address of the box, such as 127.0.0.1")
+    return value
+
+
+def _ollama_bind(value: str) -> str:
+    if not ipaddress.ip_address(value).is_loopback:
+        raise ValueError("must be a loopback address: Ollama has no password; use 127.0.0.1")
     return value
 
 
@@ -233,13 +252,40 @@ def _environment(value: dict[str, Any]) -> dict[str, Any]:
     return value
 
 
+def _acknowledgement(value: str) -> str:
+    if not re.fullmatch(r"container:[0-9a-f]{64}(:stopped)?|process:[0-9a-f]{12}|volume:[^@\s]{1,255}@\S{1,40}", value):
+        raise ValueError(
+            "acknowledges nothing; copy what the preflight's finding says: container:<the whole id>, "
+            "process:<12 digits> or volume:<name>@<when it was made>; there is none for all"
+        )
+    return value
+
+
+def _inventory_name(value: str) -> str:
+    if value and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", value):
+        raise ValueError("not a name; write letters, digits, dots, dashes and underscores, at most 63, or leave it out")
+    return value
+
+
+def _mark(value: str) -> str:
+    if value and not re.fullmatch(r"[0-9a-f]{12}", value):
+        raise ValueError("names no owner; copy the 12 digits that the preflight's finding shows, or leave it out")
+    return value
+
+
 Port = Annotated[int, Field(ge=1, le=65535)]
 Image = Annotated[str, AfterValidator(_image)]
 Digest = Annotated[str, AfterValidator(_digest)]
 Bind = Annotated[str, AfterValidator(_bind)]
 Memory = Annotated[str, _sized("64m", "4096g")]
 File = Annotated[Path | None, BeforeValidator(_path)]
+Url = Annotated[str, AfterValidator(providers.checked_url)]
+Variable = Annotated[str, AfterValidator(providers.checked_variable)]
+Variables = Annotated[dict[str, str], AfterValidator(providers.checked_variables)]
+Words = Annotated[list[str], AfterValidator(providers.checked_words)]
 
+# Letta version -> SHA-256 of its sdist, as of the package index.
+_SDISTS = {"0.16.8": "363e26989e552c859ce2e7961d484acee6fccfc1e7b16e8f644b1ae1ccd754a3"}
 _IMAGE = "Image to run, with an exact tag."
 _DIGEST = 'sha256:... the image must have; "" records it at the first pull and refuses a later change.'
 _MEMORY = "Memory limit of the container, in Docker's form (512m, 4g)."
@@ -312,9 +358,25 @@ class Docker(_Model):
     )
 
 
+class Sdist(_Model):
+    sha256: Annotated[str, AfterValidator(_sha256)] = Field(
+        "", description="Hash of letta-<version>.tar.gz on the package index; may be empty for 0.16.8, whose is known."
+    )
+    image: Image = Field(
+        "debian:bookworm-20250908-slim", description="Debian 12 image that it is built on, with an exact tag."
+    )
+    digest: Digest = Field("", description=_DIGEST)
+
+
 class Letta(_Model):
     image: Annotated[Image, AfterValidator(_letta_image)] = Field("letta/letta:0.16.8", description=_IMAGE)
     digest: Digest = Field("", description=_DIGEST)
+    source: Annotated[str, AfterValidator(_source)] = Field(
+        "registry",
+        description="Where that image comes from: `registry`; `tar`, loaded by `make image-load` and never pulled; "
+        "or `sdist`, built on the box from the source release of that version.",
+    )
+    sdist: Sdist = Field(default_factory=Sdist)
     bind: Bind = Field("127.0.0.1", description="Address of the box the Letta server listens on.")
     port: Port = Field(8283, description="Port of the Letta server.")
     memory: Annotated[str, _sized("1g", "4096g")] = Field("4g", description=_MEMORY)
@@ -331,10 +393,61 @@ class Letta(_Model):
         le=3600,
         description="Seconds between keepalive events on a silent stream; must be below nginx.read_timeout.",
     )
+    context_window_limit: int = Field(
+        180_000,
+        ge=4_000,
+        le=10_000_000,
+        description="Tokens an agent may have in its context; at most what its model can take, answer included.",
+    )
+    tool_timeout: int = Field(
+        180,
+        ge=1,
+        le=7200,
+        description="Seconds a tool may run; a message to another agent counts until that agent has answered.",
+    )
     environment: Annotated[dict[str, Any], AfterValidator(_environment)] = Field(
         default_factory=dict,
         description="Further environment variables for Letta: only those Letta 0.16.8 reads, no secrets.",
     )
+    endpoint_types: list[Annotated[str, AfterValidator(endpoint_type.name)]] = Field(
+        default_factory=list,
+        max_length=20,
+        description="Names of OpenAI-compatible routers that agents may have as model_endpoint_type, besides "
+        f"{endpoint_type.ALWAYS}, which the image always accepts.",
+    )
+
+    @property
+    def all_endpoint_types(self) -> list[str]:
+        """The endpoint types our image accepts besides Letta's own, sorted, each once."""
+        return sorted({endpoint_type.ALWAYS, *self.endpoint_types})
+
+    @field_validator("sdist", mode="before")
+    @classmethod
+    def _nothing(cls, value: Any) -> Any:
+        return {} if value is None else value
+
+    @model_validator(mode="after")
+    def _source_is_known(self) -> "Letta":
+        if self.source != "sdist":
+            return self
+        found: list[tuple[tuple[str, ...], str, bool]] = []
+        if not self.sdist.sha256 and self.version not in _SDISTS:
+            text = (
+                f"no hash is known for the sdist of {self.version}; write the SHA-256 of letta-{self.version}.tar.gz "
+                "as the package index shows it"
+            )
+            found.append((("sdist", "sha256"), text, False))
+        if self.digest:
+            text = 'an image that is built on the box has no registry\'s digest; write "", or use source: registry'
+            found.append((("digest",), text, True))
+        if found:
+            raise Problems(found)
+        return self
+
+    @property
+    def sdist_sha256(self) -> str:
+        """Hash of the sdist, from the settings or the one that is known; "" for an unknown one."""
+        return self.sdist.sha256 or _SDISTS.get(self.version, "")
 
     @property
     def version(self) -> str:
@@ -389,6 +502,126 @@ class Logs(_Model):
     max_file: int = Field(3, ge=1, le=100, description="Log files kept per container.")
 
 
+class Ollama(_Model):
+    enabled: bool = Field(False, description="Whether to run Ollama as the service letta-ollama.")
+    image: Image = Field("ollama/ollama:0.12.6", description=_IMAGE)
+    digest: Digest = Field("", description=_DIGEST)
+    bind: Annotated[Bind, AfterValidator(_ollama_bind)] = Field(
+        "127.0.0.1", description="Address of the box Ollama listens on: loopback only, it has no password."
+    )
+    port: Port = Field(11434, description="Port of Ollama.")
+    memory: Memory = Field("16g", description=_MEMORY)
+    gpu: bool = Field(False, description="Whether Ollama gets the box's NVIDIA GPUs (needs the container toolkit).")
+    context_length: int = Field(
+        32768, ge=2048, le=1048576, description="Tokens of context Ollama gives a model; what is longer it cuts."
+    )
+    stop_grace: int = Field(30, ge=1, le=3600, description=_STOP)
+
+
+class Provider(_Model):
+    type: Annotated[providers.Type, BeforeValidator(providers.checked_type)] = Field(
+        description=f"What speaks there: {', '.join(providers.BASE_URLS)}."
+    )
+    base_url: Url = Field(
+        "",
+        validate_default=True,
+        description="Where it is, as letta-server sees it, with `/v1` where the API has it; by default the vendor's "
+        "own, for ollama letta-ollama.",
+    )
+    key: Variable = Field(
+        "", description="Name of the variable of your environment that holds the API key when you deploy."
+    )
+
+    @field_validator("base_url")
+    @classmethod
+    def _written_out(cls, value: str, info: ValidationInfo) -> str:
+        kind = info.data.get("type")
+        if kind is None:
+            return value
+        if value and kind in providers.FIXED:
+            raise ValueError(f"Letta sends requests of type {kind} to the vendor in any case; leave it out")
+        if not value and not providers.BASE_URLS[kind]:
+            raise ValueError(f"type {kind} has no usual URL; write yours")
+        return providers.trimmed(kind, value) if value else providers.BASE_URLS[kind]
+
+    @model_validator(mode="after")
+    def _has_key(self) -> "Provider":
+        if not self.key and self.type not in providers.KEYLESS and self.base_url == providers.BASE_URLS[self.type]:
+            text = f"{self.base_url} needs a key; name the variable of your environment that holds it"
+            raise Problems([(("key",), text, False)])
+        if self.key and self.type == "vllm":
+            text = "Letta lists the models of type vllm without a key; leave it out, or use type openai"
+            raise Problems([(("key",), text, False)])
+        return self
+
+
+Providers = dict[Annotated[str, AfterValidator(providers.checked_name)], Provider]
+
+
+class Router(_Model):
+    url: Url = Field("", description="A router that runs elsewhere; then only authorization has a meaning beside it.")
+    git: Annotated[str, AfterValidator(providers.checked_git)] = Field(
+        "", description="Repository of a router to run on the box: an URL, or a path there."
+    )
+    revision: Annotated[str, AfterValidator(providers.checked_revision)] = Field(
+        "", description="Commit to run, all 40 digits."
+    )
+    packages: Annotated[list[str], AfterValidator(providers.checked_packages)] = Field(
+        default_factory=list, description="Debian packages it needs, such as nodejs and npm."
+    )
+    build: str = Field("", description="Shell command that builds it in its checkout, run once for each commit.")
+    start: Words = Field(
+        default_factory=list,
+        description="Program and arguments; `{host}` and `{port}` become the address to listen on.",
+    )
+    arguments: Words = Field(
+        default_factory=lambda: ["--disable-bearer-passthrough"],
+        description="Appended to start: the router must use its own credentials. `[]` for one without that option.",
+    )
+    port: Port = Field(3000, description="Port of the router on the box's address in letta-network.")
+    health: Annotated[str, AfterValidator(providers.checked_path)] = Field(
+        "/health", description="Path that answers 200 when it is ready."
+    )
+    start_timeout: int = Field(60, ge=1, le=3600, description="Seconds it gets to become healthy.")
+    environment: Variables = Field(default_factory=dict, description="Its environment variables, no secrets.")
+    secrets: Annotated[dict[str, Variable], AfterValidator(providers.checked_variables)] = Field(
+        default_factory=dict,
+        description="Its secret variables: name, and name of the variable of your environment that holds the value.",
+    )
+    authorization: Literal["strip", "pass"] = Field(
+        "strip",
+        description="What happens to a caller's Authorization header: strip, the router uses its own credentials; or "
+        "pass.",
+    )
+
+    @property
+    def enabled(self) -> bool:
+        """Whether anything is to answer at http://letta-router:3000."""
+        return bool(self.url or self.git)
+
+    @model_validator(mode="after")
+    def _complete(self) -> "Router":
+        usual = {name: one.get_default(call_default_factory=True) for name, one in Router.model_fields.items()}
+        told = {name for name, value in usual.items() if getattr(self, name) != value}
+        found: list[tuple[tuple[str | int, ...], str, bool]] = []
+        if self.url:
+            beside = sorted(told - {"url", "authorization"})
+            found += [((name,), "has no meaning beside router.url; remove one of the two", False) for name in beside]
+        elif self.git:
+            missing = [name for name in ("revision", "start") if name not in told]
+            found += [((name,), "is required with router.git; add it", False) for name in missing]
+            for name, variable in self.secrets.items():
+                if name in self.environment:
+                    found.append((("secrets", name), "is in router.environment too; remove one of the two", False))
+                if not variable:
+                    found.append((("secrets", name), "names no variable; write for example ROUTER_KEY", False))
+        elif told:
+            found.append(((), "names no router; set git (to run one on the box) or url (of one elsewhere)", False))
+        if found:
+            raise Problems(found)
+        return self
+
+
 class Settings(_Model):
     network: Network = Field(default_factory=Network)
     docker: Docker = Field(default_factory=Docker)
@@ -397,16 +630,32 @@ class Settings(_Model):
     redis: Redis = Field(default_factory=Redis)
     nginx: Nginx = Field(default_factory=Nginx)
     logs: Logs = Field(default_factory=Logs)
+    ollama: Ollama = Field(default_factory=Ollama)
+    providers: Providers = Field(default_factory=dict)
+    router: Router = Field(default_factory=Router)
+    acknowledged: list[Annotated[str, AfterValidator(_acknowledgement)]] = Field(
+        default_factory=list,
+        max_length=100,
+        description="What the preflight found to be a second Letta, or on the same data, and may stay: one container, "
+        "process or volume an entry, as its finding says. Void when that changes.",
+    )
 
     @field_validator("*", mode="before")
     @classmethod
-    def _nothing(cls, value: Any) -> Any:
+    def _nothing(cls, value: Any, info: ValidationInfo) -> Any:
         # A section whose every line is commented out reads as null.
-        return {} if value is None else value
+        empty: dict | list = [] if info.field_name == "acknowledged" else {}
+        return empty if value is None else value
 
-    def listeners(self) -> dict[str, Letta | Postgres | Redis | Nginx]:
-        """The services that listen on the box, by name; each has `bind` and `port`."""
-        return {"letta": self.letta, "postgres": self.postgres, "redis": self.redis, "nginx": self.nginx}
+    def listeners(self) -> dict[str, Letta | Postgres | Redis | Nginx | Ollama]:
+        """The services that listen on the box, by name; each has `bind`, `port`, `image` and `digest`."""
+        always = {"letta": self.letta, "postgres": self.postgres, "redis": self.redis, "nginx": self.nginx}
+        return always | ({"ollama": self.ollama} if self.ollama.enabled else {})
+
+    @property
+    def router_host(self) -> str:
+        """The box's address in letta-network, where a router of ours listens: Docker gives it the first one."""
+        return str(next(ipaddress.ip_network(self.network.subnet).hosts()))
 
     @model_validator(mode="after")
     def _fit_together(self) -> "Settings":
@@ -431,9 +680,38 @@ class Settings(_Model):
             found.append(
                 (("letta", "keepalive_interval") if written else ("nginx", "read_timeout"), text, True)
             )
+        if self.router.git:
+            text = "settings.{}.port on the same address; use another"
+            found += [
+                (("router", "port"), "the same port as " + text.format(name), True)
+                for name, service in services.items()
+                if service.port == self.router.port and _overlap(service.bind, self.router_host)
+            ]
+        found += self._providers_misfit()
         if found:
             raise Problems(found)
         return self
+
+    def _providers_misfit(self) -> list[tuple[tuple[str | int, ...], str, bool]]:
+        found: list[tuple[tuple[str | int, ...], str, bool]] = []
+        first: dict[str, str] = {}
+        for name, one in self.providers.items():
+            shared = providers.prefix(name, one.type, one.base_url)
+            if shared in first:
+                found.append((("providers", name), providers.same_handles(name, first[shared], shared), False))
+            first.setdefault(shared, name)
+            host = urlsplit(one.base_url).hostname
+            if host == providers.OLLAMA_HOST and not self.ollama.enabled:
+                text = "there is no letta-ollama; set ollama.enabled: true, or base_url to an Ollama elsewhere"
+                found.append((("providers", name), text, False))
+            if host == providers.ROUTER_HOST and not self.router.enabled:
+                text = "there is no letta-router; set router.git or router.url"
+                found.append((("providers", name, "base_url"), text, True))
+        for variable, name in providers.LETTAS_OWN.items():
+            if variable in self.letta.environment and name in self.providers:
+                text = f"letta.environment.{variable} makes a provider of this name already; remove one of the two"
+                found.append((("providers", name), text, False))
+        return found
 
 
 def _overlap(one: str, other: str) -> bool:
@@ -448,6 +726,14 @@ class Inventory(_Model):
     hosts: dict[Annotated[str, AfterValidator(_name)], Host]
     groups: Groups
     settings: Settings = Field(default_factory=Settings)
+    name: Annotated[str, AfterValidator(_inventory_name)] = Field(
+        "",
+        description="Name of this inventory, the same wherever you deploy from. Without one a box knows it by this "
+        "machine and the file's path, and refuses it from elsewhere.",
+    )
+    takes_over: Annotated[str, AfterValidator(_mark)] = Field(
+        "", description="Owner of the box that this inventory replaces, as the preflight's finding says."
+    )
 
     @field_validator("settings", mode="before")
     @classmethod

@@ -11,7 +11,7 @@ import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
@@ -31,10 +31,17 @@ def rows() -> Iterator[tuple[str, str, str]]:
 def _rows(prefix: str, model: type[BaseModel]) -> Iterator[tuple[str, str, str]]:
     for name, field in model.model_fields.items():
         key = f"{prefix}.{name}"
-        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            yield from _rows(key, field.annotation)
+        annotation = field.annotation
+        if get_origin(annotation) is dict and _is_model(get_args(annotation)[1]):
+            yield from _rows(f"{key}.<name>", get_args(annotation)[1])
+        elif _is_model(annotation):
+            yield from _rows(key, annotation)
         else:
             yield key, _default(field), field.description or ""
+
+
+def _is_model(annotation: Any) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, BaseModel)
 
 
 def _default(field: FieldInfo) -> str:

@@ -1,5 +1,6 @@
 """The Docker engine: running, enabled, and with the operator's keys in its daemon.json."""
 
+import hashlib
 import json
 import shlex
 from collections.abc import Generator
@@ -8,9 +9,35 @@ from typing import Any
 from pyinfra import host, logger, state
 from pyinfra.api import StringCommand, operation
 
-from facts.engine import Engine, daemon_settings
+from facts.engine import Engine, EngineState, daemon_settings
+from operations.packages import install
 
 DAEMON_JSON = "/etc/docker/daemon.json"
+# How each supported distribution names Compose v2.
+COMPOSE = {"debian": "docker-compose", "ubuntu": "docker-compose-v2"}
+
+
+def missing_packages(now: EngineState, distribution: str) -> list[str]:
+    """Debian packages to install; an engine or a plugin from elsewhere (docker-ce) counts as present."""
+    wanted = []
+    if not now.installed:
+        wanted.append("docker.io")
+    # Debian's engine does without: an installation that was cut off may have ended between the two.
+    if distribution == "debian" and not (now.installed and now.client):
+        wanted.append("docker-cli")
+    if not now.compose.startswith("2") and not now.compose.startswith("5"):
+        wanted.append(COMPOSE[distribution])
+    return wanted
+
+
+@operation()
+def installed(distribution: str) -> Generator[StringCommand, None, None]:
+    """Install the engine and Compose from the distribution, those of them that are missing."""
+    missing = missing_packages(host.get_fact(Engine), distribution)
+    if not missing:
+        host.noop("the Docker engine and Compose are installed")
+        return
+    yield install(missing)
 
 
 def _merged(before: dict[str, Any], wanted: dict[str, Any]) -> dict[str, Any]:
@@ -47,9 +74,12 @@ def configured(daemon: dict[str, Any]) -> Generator[StringCommand, None, None]:
     if state.config.DIFF:
         for key, value in daemon.items():
             host.log(f"Will set {key} in {DAEMON_JSON}: {before.get(key)!r} -> {value!r}", logger.info)
-    new = shlex.quote(f"{DAEMON_JSON}.lettabox-new")
+    new, content = shlex.quote(f"{DAEMON_JSON}.lettabox-new"), json.dumps(after, indent=2) + "\n"
+    digest = hashlib.sha256(content.encode()).hexdigest()
     yield StringCommand(
-        f"install -d -m 755 /etc/docker && cat > {new} && dockerd --validate --config-file {new} >&2 "
+        # By its hash: cut off as it was sent, it may be empty, which dockerd takes for a good file.
+        f"install -d -m 755 /etc/docker && cat > {new} && echo '{digest}  {new}' | sha256sum --check --quiet "
+        f"&& dockerd --validate --config-file {new} >&2 "
         f"&& mv -fT {new} {DAEMON_JSON} && systemctl reload docker.service",
-        _stdin=json.dumps(after, indent=2),
+        _stdin=content,
     )

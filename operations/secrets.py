@@ -12,7 +12,8 @@ from facts.secrets import Secrets
 @operation()
 def created(names: list[str]) -> Generator[StringCommand, None, None]:
     """Create the secrets that do not exist; their values are neither printed nor sent."""
-    missing = [name for name in names if name not in host.get_fact(Secrets)]
+    now = host.get_fact(Secrets)
+    missing = [name for name in names if name not in now]
     if not missing:
         host.noop("all secrets exist")
         return

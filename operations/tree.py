@@ -54,7 +54,7 @@ def present(
     changed = {
         path: want
         for path, want in files.items()
-        if now.get(path) != PathState("regular file", want.mode, "root", "root", want.sha256)
+        if now.get(path) != PathState("file", want.mode, "root", "root", want.sha256)
     }
     below = tuple(f"{top}/" for top in exact)
     stale = [path for path in now if path.startswith(below) and path not in files and path not in directories]

@@ -1,22 +1,40 @@
 """The command `lettabox`: one subcommand for every verb of the box side."""
 
+import json
 import os
 import sys
+from contextlib import nullcontext
 
 import click
 
-from lettabox import images as images_
+from lettabox import check as check_
+from lettabox import context as context_
+from lettabox import image_archive, lock
 from lettabox import letta as letta_
+from lettabox import providers as providers_
+from lettabox import router as router_
 from lettabox import secrets as secrets_
 from lettabox.errors import FAILED, USAGE, LettaboxError
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
-def cli() -> None:
+@click.pass_context
+def cli(context: click.Context) -> None:
     """Care for the Letta server on this box. Exit codes: 0 fine, 1 failed or stopped,
-    2 unhealthy or unreachable, 4 wrong use."""
-    if os.geteuid() != 0:
+    2 unhealthy or unreachable, 3 another Letta is here, 4 wrong use, 75 somebody else is changing the box."""
+    if context.invoked_subcommand != "check" and os.geteuid() != 0:
         raise LettaboxError(f"lettabox needs root: sudo lettabox {' '.join(sys.argv[1:])}", USAGE)
+
+
+@cli.command()
+@click.option("--start", is_flag=True, help="Start it if it is stopped; without this it asks, on a terminal.")
+@click.option("--json", "as_json", is_flag=True, help="One document on standard output; asks nothing.")
+@click.option("--url", default="", help="One more address that must answer, such as a project's LETTA_BASE_URL.")
+def check(start: bool, as_json: bool, url: str) -> None:
+    """Is Letta running, healthy, reachable from here, and the only one? Anybody may ask.
+
+    Exit codes: 0 fine, 1 stopped, 2 unhealthy or unreachable, 3 another Letta is here, 4 wrong use."""
+    sys.exit(check_.check(start, as_json, url))
 
 
 @cli.group()
@@ -27,8 +45,9 @@ def letta() -> None:
 @letta.command()
 @click.option("--timeout", type=click.IntRange(1), help="Seconds to wait for health (default: the setting).")
 def start(timeout: int | None) -> None:
-    """Start the stack and wait until it is healthy."""
-    letta_.start(timeout)
+    """Get the images that are missing, start the stack and wait until it is healthy."""
+    with lock.held("lettabox letta start"):
+        letta_.start(timeout)
 
 
 @letta.command()
@@ -41,13 +60,28 @@ def stop(yes: bool) -> None:
 @letta.command()
 def restart() -> None:
     """Restart the stack and wait until it is healthy."""
-    letta_.restart()
+    with lock.held("lettabox letta restart"):
+        letta_.restart()
 
 
 @letta.command()
 def status() -> None:
-    """One screen: containers, version, agents, volumes, disk."""
-    sys.exit(letta_.status())
+    """One screen: containers, version, agents, volumes, disk, model providers."""
+    code = letta_.status()
+    if models := router_.status() + providers_.status():
+        print(f"\n{'models':<16}state")
+        print("\n".join(f"{name:<16}{what}" for name, what in models))
+    sys.exit(code)
+
+
+@letta.command()
+@click.option("--fix", is_flag=True, help="Set the windows that are too small.")
+@click.option("--lower", is_flag=True, help="With --fix: set those that are too large as well.")
+@click.option("--agent", multiple=True, metavar="NAME|ID", help="Only this agent; may be given again.")
+def context(fix: bool, lower: bool, agent: tuple[str, ...]) -> None:
+    """Show the agents whose context window is not what the settings say."""
+    with lock.held("lettabox letta context --fix") if fix else nullcontext():
+        sys.exit(context_.context(fix, lower, agent))
 
 
 @letta.command()
@@ -65,17 +99,55 @@ def password() -> None:
     print(secrets_.read("letta_server_password"))
 
 
+@letta.command()
+@click.option("--deploying", is_flag=True, help="A provider that cannot be reached is a warning.")
+def providers(deploying: bool) -> None:
+    """Set up the declared model providers, have Letta read their models, and say which cannot be reached."""
+    with lock.held("lettabox letta providers"):
+        sys.exit(providers_.converge(deploying))
+
+
 @cli.group()
-def images() -> None:
-    """Images, pinned to what they were at the first pull."""
+def router() -> None:
+    """The LLM router that runs on this box."""
 
 
-@images.command()
-@click.argument("image", nargs=-1, required=True)
-def pull(image: tuple[str, ...]) -> None:
-    """Pull each IMAGE (name:tag or name:tag@sha256:...) that is missing and record its digest."""
-    for name, _, digest in (one.partition("@") for one in image):
-        print(f"{name} {images_.pull(name, digest)}")
+@router.command()
+@click.argument("release")
+def deploy(release: str) -> None:
+    """Get, build and start a release; when it does not become healthy, the one before runs on."""
+    with lock.held("lettabox router deploy"):
+        router_.deploy(release)
+
+
+@router.command()
+def remove() -> None:
+    """Stop the router and remove its unit; its checkouts and its home stay."""
+    with lock.held("lettabox router remove"):
+        router_.remove()
+
+
+@cli.group()
+def image() -> None:
+    """The stack's images as one file; `make image-save` and `image-load` are the other end."""
+
+
+@image.command()
+@click.option("--compression", type=click.Choice(["none", *image_archive.COMPRESSIONS]), default="none")
+def save(compression: str) -> None:
+    """Write all images of the stack to stdout."""
+    if sys.stdout.isatty():
+        raise LettaboxError("this writes gigabytes to stdout; redirect it into a file, or use `make image-save`", USAGE)
+    image_archive.save(letta_.settings(), compression, sys.stdout.buffer)
+
+
+@image.command()
+@click.option("--size", type=click.IntRange(0), required=True, help="Bytes that come on stdin.")
+@click.option("--sha256", default="", help="Their hash, where it is known.")
+def load(size: int, sha256: str) -> None:
+    """Check an archive from stdin and load its images."""
+    with lock.held("lettabox image load"):
+        image_archive.load(letta_.settings(), sys.stdin.buffer, size, sha256)
 
 
 @cli.group()
@@ -87,14 +159,23 @@ def secrets() -> None:
 @click.argument("name", nargs=-1, required=True)
 def create(name: tuple[str, ...]) -> None:
     """Create each secret that does not exist yet; never print or change one."""
-    for one in secrets_.create(name):
-        print(f"created {one}")
+    with lock.held("lettabox secrets create"):
+        for one in secrets_.create(name):
+            print(f"created {one}")
+
+
+@secrets.command()
+def put() -> None:
+    """Store secrets from standard input, a JSON object of names and values; tell the names alone."""
+    with lock.held("lettabox secrets put"):
+        for one in secrets_.put(json.load(sys.stdin)):
+            print(f"stored {one}")
 
 
 def main() -> None:
     """Run a verb; every failure is one explained message and a documented exit code."""
     try:
-        cli.main(standalone_mode=False)
+        cli.main(prog_name="lettabox", standalone_mode=False)
     except click.UsageError as error:
         error.show()
         sys.exit(USAGE)

@@ -2,14 +2,15 @@
 
 import json
 import subprocess
-import sys
 import tempfile
 import time
+from collections.abc import Callable
 from typing import Any
 
 from lettabox import paths
 from lettabox.docker import docker, inspect
 from lettabox.errors import UNHEALTHY, LettaboxError
+from lettabox.images import Preparation
 
 LOG_LINES = 20
 # A container that was restarted this often since `up` began will not come by waiting longer.
@@ -40,9 +41,20 @@ def services() -> list[str]:
 
 def containers(names: list[str]) -> dict[str, dict[str, Any]]:
     """Return {service: `docker inspect` of its container} for those of `names` that have one."""
-    ids = docker("ps", "-aq", "--no-trunc", "--filter", "label=com.docker.compose.project=letta").split()
-    found = {one["Config"]["Labels"]["com.docker.compose.service"]: one for one in inspect("container", *ids)}
+    found = {_service(one): one for one in _ours()}
     return {name: found[name] for name in names if name in found}
+
+
+def _ours() -> list[dict[str, Any]]:
+    # By its folder too: it is not the only project that is called letta.
+    labels = ["project=letta", f"project.working_dir={paths.PROJECT}"]
+    filters = [word for label in labels for word in ("--filter", f"label=com.docker.compose.{label}")]
+    ids = docker("ps", "-aq", "--no-trunc", *filters).split()
+    return inspect("container", *ids)
+
+
+def _service(container: dict[str, Any]) -> str:
+    return container["Config"]["Labels"]["com.docker.compose.service"]
 
 
 def state(container: dict[str, Any] | None) -> str:
@@ -55,18 +67,31 @@ def state(container: dict[str, Any] | None) -> str:
     return now["Health"]["Status"] if now.get("Health") else "running"
 
 
-def up(timeout: int) -> None:
-    """Create, recreate and start what differs, and wait until every service is healthy.
+def up(
+    wanted: dict[str, Any], images: Preparation, timeout: int, check: Callable[[dict[str, Any] | None], None]
+) -> None:
+    """Create, recreate and start what differs from the project `wanted`, and wait until every service is healthy.
 
-    `timeout` is in seconds. A change of any service's state is one line on stderr.
+    `images` is getting the project's images meanwhile. `timeout` is in seconds, for each batch
+    of services. A change of any service's state is one line on stdout. `check` gets the server's
+    container, if there is one, as soon as the database answers, and raises if it must stay as it is.
     Raises LettaboxError, naming the guilty container and its last log lines.
     """
-    wanted = project()
+    _remove_half_made(wanted["services"])
     before = containers(list(wanted["services"]))
     watch = _Watch(before, timeout)
+    if before:
+        # Nothing that runs is touched before all is there that its successor needs.
+        images.wait(one["image"] for one in wanted["services"].values())
+    checked = state(before.get("letta-postgres")) == "healthy"
+    if checked:
+        check(before.get("letta-server"))
     for name in _in_the_way(wanted["services"], before):
         docker("stop", name)
     for batch in wanted["x-start-order"]:
+        images.wait(wanted["services"][name]["image"] for name in batch)
+        if "letta-server" in batch and not checked:
+            check(before.get("letta-server"))
         # A file, not a pipe: nobody reads while Compose works, and a full pipe would stop it.
         with tempfile.TemporaryFile("w+") as words:
             start = subprocess.Popen(
@@ -84,6 +109,18 @@ def up(timeout: int) -> None:
                 if start.poll() is None:
                     start.terminate()
                     start.wait()
+
+
+def _remove_half_made(wanted: dict[str, Any]) -> None:
+    """Remove what a recreation that was cut off left: successors that were never started, under names for a while.
+
+    Compose makes one, stops and removes the old container, and renames it. With both there, Compose may recreate the
+    successor and fail, since the name for a while is taken by then.
+    """
+    for one in _ours():
+        name, service = one["Name"].lstrip("/"), wanted.get(_service(one), {})
+        if one["State"]["Status"] == "created" and name != service.get("container_name", name):
+            docker("rm", name)
 
 
 def _in_the_way(wanted: dict[str, Any], now: dict[str, dict[str, Any]]) -> list[str]:
@@ -108,13 +145,14 @@ class _Watch:
 
     def __init__(self, before: dict[str, dict[str, Any]], timeout: int) -> None:
         self.before = before
-        self.timeout = timeout  # seconds, for all batches together
+        self.timeout = timeout  # seconds, for each batch
         self.began = time.monotonic()
         self.states: dict[str, str] = {}
 
     def until_healthy(self, batch: list[str], start: subprocess.Popen) -> None:
         """Return when `start` has ended well and every service of the batch is healthy; raise otherwise."""
         unhealthy_since: dict[str, float] = {}
+        deadline = time.monotonic() + self.timeout
         while True:
             # Asked first: what the containers are is then seen after Compose was done with them.
             code = start.poll()
@@ -123,7 +161,7 @@ class _Watch:
             for name in batch:
                 seen = state(now.get(name))
                 if self.states.get(name) != seen:
-                    print(f"{name}: {seen} ({clock - self.began:.0f} s)", file=sys.stderr)
+                    print(f"{name}: {seen} ({clock - self.began:.0f} s)", flush=True)
                 self.states[name] = seen
                 if self.states[name] == "unhealthy" and code == 0:
                     unhealthy_since.setdefault(name, clock)
@@ -139,7 +177,7 @@ class _Watch:
                 raise _failure("unhealthy", sick)
             if code:
                 raise _CouldNotStart
-            if clock - self.began > self.timeout:
+            if clock > deadline:
                 waiting = [name for name in batch if self.states.get(name) != "healthy"]
                 raise _failure(f"not healthy after {self.timeout} s", waiting)
             time.sleep(0.25)

@@ -1,7 +1,7 @@
 """How a verb says that it did not do what was asked."""
 
 # Exit codes of every verb; docs/operate.md explains them to operators.
-OK, FAILED, UNHEALTHY, USAGE = 0, 1, 2, 4
+OK, FAILED, UNHEALTHY, USAGE, BUSY = 0, 1, 2, 4, 75
 
 
 class LettaboxError(Exception):

@@ -1,37 +1,22 @@
 """The verbs of the Letta stack: start, stop, restart, status, logs, password."""
 
-import json
 import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
-import requests
-
-from lettabox import compose, paths
+from lettabox import agents, compatibility, compose, context, encryption_key, lock, paths, stack_images
+from lettabox.api import Api
 from lettabox.docker import docker, inspect
 from lettabox.errors import FAILED, OK, UNHEALTHY, USAGE, LettaboxError
-from lettabox.secrets import read as read_secret
+from lettabox.settings import address, settings
 
-VOLUMES = ("letta-postgres", "letta-data", "letta-home")
+VOLUMES = ("letta-postgres", "letta-data", "letta-home", "letta-ollama")
 NETWORK = "letta-network"
-
-
-def settings() -> dict[str, Any]:
-    """Return what the last deploy was told. Raises LettaboxError before the first one."""
-    try:
-        return json.loads(paths.SETTINGS.read_text())
-    except FileNotFoundError:
-        raise LettaboxError(f"there is no {paths.SETTINGS}; deploy first (`make deploy`)") from None
-
-
-def address(service: str) -> str:
-    """Return the URL of a published service as seen from the box."""
-    bind, port = settings()[service]["bind"], settings()[service]["port"]
-    local = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(bind, f"[{bind}]" if ":" in bind else bind)
-    return f"http://{local}:{port}"
 
 
 def others_on_network() -> list[str]:
@@ -42,8 +27,50 @@ def others_on_network() -> list[str]:
 
 
 def start(timeout: int | None = None) -> None:
-    """Bring the stack up and wait for health, `timeout` seconds at most (default: the setting)."""
-    compose.up(timeout or settings()["letta"]["start_timeout"])
+    """Get missing images, bring the stack up and wait for health, `timeout` seconds at most (default: the setting).
+
+    Raises LettaboxError, before the server is touched, when its image or key does not fit the database, and
+    afterwards when it cannot list its agents.
+    """
+    # A deploy that finds it begins again, however healthy the containers are: this one was cut off, or failed.
+    paths.STARTING.touch()
+    told, wanted = settings(), compose.project()
+    image = wanted["services"]["letta-server"]["image"]
+    with stack_images.preparation(told) as images, _explained():
+        compose.up(
+            wanted,
+            images,
+            timeout or told["letta"]["start_timeout"],
+            lambda server: compatibility.check(image, server),
+        )
+        encryption_key.hold()
+        if note := context.note(context.findings(agents.check(Api()))):
+            print(note)
+    paths.STARTING.unlink()
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    """Add to a failure of the server which rows of the database it cannot read, where that may be the reason."""
+    try:
+        yield
+    except LettaboxError as error:
+        if error.code != UNHEALTHY:
+            raise
+        now = compose.containers(["letta-postgres", "letta-server"])
+        server = now.get("letta-server")
+        suspect = isinstance(error, agents.Hidden) or (server and compose.state(server) != "healthy")
+        if not suspect or compose.state(now.get("letta-postgres")) != "healthy":
+            raise
+        raise LettaboxError("\n".join([str(error), *_unreadable(server)]), UNHEALTHY) from None
+
+
+def _unreadable(server: dict[str, Any]) -> list[str]:
+    """Lines about the rows that the server of this container cannot read; none if it can read all."""
+    try:
+        return compatibility.explain(server["Config"]["Image"])
+    except LettaboxError as error:
+        return [f"  {error}"]
 
 
 def stop(yes: bool) -> None:
@@ -58,7 +85,8 @@ def stop(yes: bool) -> None:
             raise LettaboxError("not stopped: no terminal to ask on; add `YES=1` (make) or `--yes`", USAGE)
         if input("Stop it? [y/N] ").strip().lower() not in ("y", "yes"):
             raise LettaboxError("not stopped")
-    _compose("stop")
+    with lock.held("lettabox letta stop"):  # only now: a question that nobody answers must not lock the box
+        _compose("stop")
 
 
 def restart() -> None:
@@ -66,6 +94,8 @@ def restart() -> None:
     others = others_on_network()
     if others:
         print(f"Other containers on {NETWORK} lose Letta meanwhile: {', '.join(others)}.", file=sys.stderr)
+    if compose.state(compose.containers(["letta-postgres"]).get("letta-postgres")) == "healthy":
+        encryption_key.check()  # what would refuse the start must not come after the stop
     _compose("stop")
     start()
 
@@ -92,17 +122,17 @@ def status() -> int:
     names = compose.services()
     now = compose.containers(names)
     states = {name: compose.state(now.get(name)) for name in names}
-    api, good = (
-        _api() if states["letta-server"] in ("healthy", "starting") else ("not asked: letta-server is down", False)
-    )
+    api, good, more = api_state(states, now)
     if good and all(one == "healthy" for one in states.values()):
         verdict, code = "healthy", OK
     elif all(one in ("missing", "exited", "created") for one in states.values()):
         verdict, code = "stopped (start it: make letta-start)", FAILED
     else:
-        bad = [name for name, one in states.items() if one != "healthy"] or ["the API"]
+        bad = [name for name, one in states.items() if one != "healthy"]
+        bad = bad or ["the encryption key" if "key" in dict(more) else "the API"]
         verdict, code = f"unhealthy: {', '.join(bad)} (see: make letta-logs)", UNHEALTHY
-    rows = [("letta", verdict), ("api", api)]
+    rows = [("letta", verdict), ("api", api), *more]
+    rows += [("made of", stack_images.provenance(now.get("letta-server")))]
     rows += [("server", f"{address('letta')}  on the network http://letta-server:8283")]
     rows += [("proxy", f"{address('nginx')}  on the network http://letta-nginx:8284")]
     print("\n".join(f"{key:<8}{value}" for key, value in rows), end="\n\n")
@@ -120,20 +150,31 @@ def status() -> int:
     return code
 
 
-def _api() -> tuple[str, bool]:
-    """Ask the real API, with the password: the health path alone touches no database."""
-    session = requests.Session()
-    session.trust_env = False  # a proxy of the environment must not get the password
-    session.headers["Authorization"] = f"Bearer {read_secret('letta_server_password')}"
+def api_state(states: dict[str, str], now: dict[str, Any]) -> tuple[str, bool, list[tuple[str, str]]]:
+    """(what the API says, whether all is well with it and its data, further rows for the screen).
+
+    The health path alone touches no database, and the number of agents survives a row that hides all of them.
+    """
+    more: list[tuple[str, str]] = []
+    if states["letta-postgres"] == "healthy":
+        try:
+            encryption_key.check()
+        except LettaboxError as error:
+            more.append(("key", f"wrong: {error}"))
+    if states["letta-server"] in ("restarting", "unhealthy") and states["letta-postgres"] == "healthy":
+        more += [("", line.strip()) for line in _unreadable(now["letta-server"])]
+    if states["letta-server"] not in ("healthy", "starting"):
+        return "not asked: letta-server is down", False, more
     try:
-        answers = []
-        for path in ("/v1/health/", "/v1/agents/count"):
-            answer = session.get(address("letta") + path, timeout=10)
-            answer.raise_for_status()
-            answers.append(answer.json())
-        return f"Letta {answers[0]['version']}, {answers[1]} agents", True
-    except (requests.RequestException, LookupError, TypeError) as error:
-        return f"failing: {error}", False
+        with _explained():
+            api = Api()
+            version, found = api.get("/v1/health/")["version"], agents.check(api)
+        if note := context.note(context.findings(found)):
+            more.append(("context", note))
+        return f"Letta {version}, {len(found)} agents", "key" not in dict(more), more
+    except (LettaboxError, LookupError, TypeError) as error:
+        first, *rest = str(error).splitlines()
+        return f"failing: {first}", False, [*more, *(("", line.strip()) for line in rest)]
 
 
 def _age(container: dict[str, Any] | None) -> str:

@@ -2,7 +2,20 @@
 
 from pathlib import Path
 
+COMMAND = Path("/usr/local/bin/lettabox")
 PROJECT = Path("/opt/lettabox/letta")  # the Compose project
+IMAGE_CONTEXT = Path("/opt/lettabox/letta_image")  # what the patched image is built from
+BUILD = IMAGE_CONTEXT / "build.json"  # names of the patched image and its base, and what its labels say
+BASE_CONTEXT = Path("/opt/lettabox/letta_base")  # what the base is built from, where that is the sdist
 SETTINGS = Path("/etc/lettabox/settings.json")  # what the operator set, without secrets
 SECRETS = Path("/etc/lettabox/secrets")  # one secret a file, root only
-IMAGES = Path("/var/lib/lettabox/images.json")  # image name -> digest it had at first pull
+STATE = Path("/var/lib/lettabox")
+RUN = Path("/run/lettabox")  # the lock, and who has it
+IMAGES = STATE / "images.json"  # image name -> digest it had at first pull
+LOADED = STATE / "loaded.json"  # image id -> digest a registry had given it, of images that came by a file
+PROVIDERS = STATE / "providers.json"  # what the model providers were last set to; root only
+STARTING = STATE / "starting"  # there from the beginning of a start until all of it is done
+ROUTER = Path("/opt/lettabox/router")  # one checkout a release
+ROUTER_UNIT = Path("/etc/systemd/system/lettabox-router.service")
+ROUTER_WANTED = Path("/opt/lettabox/router.service")  # the unit as the deploy wants it
+ROUTER_APPLIED = STATE / "router.json"  # hash of the unit and secrets that were found healthy

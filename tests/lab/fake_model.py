@@ -1,6 +1,7 @@
 """A model that speaks the OpenAI protocol: chat (plain and streamed, with tools), embeddings, the list of models.
 
-Unscripted it echoes the last user message. A test scripts it over HTTP on the same port:
+Unscripted it echoes the last user message, and where it must call a tool prefers one that ends the turn. A test
+scripts it over HTTP on the same port:
 
     POST   /_script    {"replies": [REPLY, ...]}   queue replies, one is used per chat request
     DELETE /_script    forget what is queued
@@ -33,6 +34,8 @@ MODELS = ["gpt-4o-mini", "gpt-4o", "gpt-5-mini", "text-embedding-3-small", "text
 KEPT_REQUESTS = 200
 KEPT_REPLIES = 1000
 LONGEST_BODY = 8 * 1024 * 1024
+# Without these a sleeptime agent, which must call a tool in each step, would never end its turn.
+ENDS_THE_TURN = ("send_message", "memory_finish_edits")
 REPLY_KEYS = {"content", "chunks", "tool_calls", "status", "delay_s", "silence_s", "chunk_delay_s"}
 
 
@@ -134,7 +137,7 @@ def demanded_tool(body: dict) -> dict | None:
         return None
     if not tools:
         raise BadRequest("tool_choice is required but there are no tools")
-    return tools.get("send_message") or next(iter(tools.values()))
+    return next((tools[name] for name in ENDS_THE_TURN if name in tools), None) or next(iter(tools.values()))
 
 
 def arguments_for(tool: dict, text: str) -> dict:
