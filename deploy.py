@@ -2,18 +2,25 @@
 
 from pyinfra import host
 
-from deploys import connection, preflight, progress
+from deploys import connection, lock, preflight, progress, read_ahead
 from deploys.box import box
 from deploys.docker_engine import docker_engine
 from deploys.letta_image import letta_image
 from deploys.letta_stack import letta_stack
+from deploys.llm_providers import llm_providers
+from deploys.llm_router import llm_router
 
 connection.without_delay()
 progress.show_seconds()
+lock.take()  # one deploy at a time: what is seen stays true
 seen = preflight.check()  # all hosts, before any change on any of them
+lock.require()
 
-box()
-if "letta" in host.groups:
-    docker_engine(distribution=seen.os.split()[0])
-    letta_image()
-    letta_stack()
+with read_ahead.operations():
+    box(mark=seen.seen.owner)
+    if "letta" in host.groups:
+        docker_engine(distribution=seen.os.split()[0])
+        letta_image()
+        letta_stack()
+        llm_router()
+        llm_providers()

@@ -1,9 +1,11 @@
 """Every host: the folders, and the command `lettabox` in a virtual environment of its own."""
 
+import json
+
 from pyinfra import host
 from pyinfra.api import deploy
 
-from deploys import layout, sources
+from deploys import layout, owner, sources
 from operations import packages, tree, venv
 from operations.tree import Directory, File
 
@@ -15,13 +17,17 @@ PYTHONPATH={layout.CODE}/src exec {layout.CODE}/venv/bin/python -B -m lettabox "
 
 
 @deploy("Box")
-def box() -> None:
-    packages.installed(name="Packages", packages=["ca-certificates", "python3", "python3-venv"])
-    files = sources.folder("files/lettabox", f"{layout.CODE}/src/lettabox", (".py",))
+def box(mark: dict[str, str] | None) -> None:
+    """`mark` says whose the box is until now."""
+    packages.finished(name="Packages that were left half-installed")
+    packages.installed(name="Packages", packages=["ca-certificates", "python3", "python3-venv", "zstd"])
+    files = sources.folder("files/lettabox", f"{layout.CODE}/src/lettabox", (".py", ".sh"))
     files[f"{layout.CODE}/requirements.txt"] = sources.file("requirements/box.txt")
     files[layout.COMMAND] = File(LAUNCHER.encode(), 0o755)
     files["/etc/tmpfiles.d/lettabox.conf"] = File(b"d /run/lettabox 0755 root root -\n")
     files[f"{layout.CONFIG}/settings.json"] = File((host.data.settings.model_dump_json(indent=1) + "\n").encode())
+    if "letta" in host.groups:
+        files[layout.OWNER] = File((json.dumps(owner.wanted(mark, owner.ours(host)), indent=1) + "\n").encode())
     tree.present(
         name="Folders and the command lettabox",
         files=files,

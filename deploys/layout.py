@@ -3,10 +3,14 @@
 CODE = "/opt/lettabox"
 PROJECT = f"{CODE}/letta"
 IMAGE_CONTEXT = f"{CODE}/letta_image"
+BASE_CONTEXT = f"{CODE}/letta_base"
 CONFIG = "/etc/lettabox"
 SECRETS_DIR = f"{CONFIG}/secrets"
 STATE = "/var/lib/lettabox"
+OWNER = f"{STATE}/owner.json"  # which inventory deploys to the box
 LOGS = "/var/log/lettabox"
+ROUTER = f"{CODE}/router"  # a checkout for each release
+ROUTER_WANTED = f"{CODE}/router.service"  # the unit; `lettabox router deploy` puts it in its place
 COMMAND = "/usr/local/bin/lettabox"
 
 COMPOSE_PROJECT = "letta"

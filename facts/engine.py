@@ -10,6 +10,7 @@ from pyinfra.api.exceptions import FactProcessError
 @dataclass(frozen=True)
 class EngineState:
     installed: bool = False  # there is a dockerd, from whatever source
+    client: bool = False  # there is the command docker
     compose: str = ""  # version of the Compose v2 plugin, empty without one
     active: bool = False
     enabled: bool = False
@@ -22,6 +23,7 @@ class Engine(FactBase[EngineState]):
     def command(self) -> str:
         return (
             "command -v dockerd >/dev/null 2>&1 && echo installed=1; "
+            "command -v docker >/dev/null 2>&1 && echo client=1; "
             "echo compose=$(docker compose version --short 2>/dev/null); "
             "echo active=$(systemctl is-active docker.service 2>/dev/null); "
             "echo enabled=$(systemctl is-enabled docker.service 2>/dev/null); "
@@ -36,6 +38,7 @@ class Engine(FactBase[EngineState]):
         words = dict(line.split("=", 1) for line in output[:end])
         return EngineState(
             installed="installed" in words,
+            client="client" in words,
             compose=words["compose"].removeprefix("v"),
             active=words["active"] == "active",
             enabled=words["enabled"] == "enabled",

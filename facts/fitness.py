@@ -1,92 +1,101 @@
 """What the preflight needs to know of a host."""
 
 import json
+import shlex
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 
 from pyinfra.api import FactBase
 
+from facts.environment import Environment, take
+from files.lettabox import neighbours
+
+# What needs room, in the order in which facts/fitness.sh asks.
+ROLES = ("docker", "code", "packages", "downloads")
+
+
+LOOK = Path(neighbours.__file__).with_name("look.sh")
+
 
 @dataclass(frozen=True)
-class Listener:
-    address: str
-    port: int
-    process: str  # name of the process, "" when it cannot be seen
-
-
-@dataclass(frozen=True)
-class Container:
-    name: str
-    state: str
-    project: str  # of Compose; "" without one
-    folder: str
-    ports: tuple[tuple[str, int], ...]  # published: (address, port) on the host
+class Disk:
+    free: int
+    inodes: int | None  # free ones; None where the file system has no such limit
+    mount: str
 
 
 @dataclass
 class HostState:
-    """What facts/fitness.sh saw; sizes in bytes."""
+    """What facts/fitness.sh and files/lettabox/look.sh saw; sizes in bytes."""
 
     sudo: bool = False
     os: str = ""  # "debian 13"
     os_name: str = ""
     arch: str = ""
     init: str = ""
-    ss: bool = True
-    listeners: list[Listener] = field(default_factory=list)
     routes: list[IPv4Network] = field(default_factory=list)
-    disks: dict[str, tuple[int, str]] = field(default_factory=dict)  # "docker", "code" -> free, mount point
+    disks: dict[str, Disk] = field(default_factory=dict)  # by role
     secrets: set[str] = field(default_factory=set)
     recorded_images: dict[str, str] = field(default_factory=dict)
+    loaded: dict[str, str] = field(default_factory=dict)  # image id -> digest, of images that came by a file
     daemon_json: str = ""
     engine: str = ""  # version of a running Docker engine
     service: str = ""  # state of docker.service, asked when an engine runs
-    containers: list[Container] = field(default_factory=list)
     volumes: set[str] = field(default_factory=set)
     networks: dict[str, list[IPv4Network | IPv6Network]] = field(default_factory=dict)
     images: dict[str, set[str]] = field(default_factory=dict)  # name -> its digests, and local:<id>
+    router_pids: set[int] = field(default_factory=set)  # processes of our router's unit
+    environment: Environment = field(default_factory=Environment)
+    seen: neighbours.Seen = field(default_factory=neighbours.Seen)  # what runs there, and who listens
     unreadable: list[str] = field(default_factory=list)  # answers that are not what they should be
 
 
 class Fitness(FactBase[HostState]):
-    """HostState, in one command that changes nothing and never fails."""
+    """HostState, in one command that changes nothing and never fails.
 
-    def command(self) -> str:
-        return (Path(__file__).parent / "fitness.sh").read_text()
+    `gpu`: look for NVIDIA GPUs too, which takes a second where the driver sleeps.
+    """
+
+    def command(self, gpu: bool = False) -> str:
+        look, environment, enter = (
+            (Path(__file__).parent / name).read_text() for name in ("fitness.sh", "environment.sh", "enter.sh")
+        )
+        # Of its own: lettabox runs it on the box too.
+        beside = f"if [ $sudo = yes ]; then\n(set -- \"$engine\"\n{LOOK.read_text()})\nfi\n"
+        return f"gpu={'yes' if gpu else 'no'}\nlook={shlex.quote(f'{look}{environment}{beside}:')}\n{enter}"
 
     def process(self, output: list[str]) -> HostState:
         state = HostState()
-        for line in output:
+        for line in filter(None, output):  # docker prints an empty line for what vanished meanwhile
             key, _, value = line.partition("=")
             try:
                 _take(state, key, value)
-            except (ValueError, LookupError, TypeError, AttributeError):
+            except (ValueError, LookupError, TypeError, AttributeError, StopIteration):
                 state.unreadable.append(line)
+        state.volumes |= set(state.seen.volumes)
         return state
 
 
 def _take(state: HostState, key: str, value: str) -> None:
     if key in ("os", "os_name", "arch", "init", "daemon_json", "engine", "service"):
         setattr(state, key, value.strip())
-    elif key in ("sudo", "ss"):
-        setattr(state, key, value == "yes")
-    elif key == "listen":
-        state.listeners.append(_listener(value))
+    elif key == "sudo":
+        state.sudo = value == "yes"
     elif key == "route":
         state.routes += _route(value)
     elif key == "disk":
-        role, free, mount = value.split(" ", 2)
-        state.disks[role] = (int(free) * 1024, mount)
+        free, inodes, mount = value.split(None, 2)
+        role = ROLES[len(state.disks)]
+        state.disks[role] = Disk(int(free) * 1024, int(inodes) if inodes.isdecimal() else None, mount)
     elif key == "secrets":
         state.secrets = set(value.split())
+    elif key == "router_pids":
+        state.router_pids = set(map(int, value.split()))
     elif key == "images":
         state.recorded_images = {str(name): str(one) for name, one in json.loads(value or "{}").items()}
-    elif key == "container":
-        one = json.loads(value)
-        published = [place for places in (one["ports"] or {}).values() for place in places or []]
-        ports = tuple((place["HostIp"], int(place["HostPort"])) for place in published)
-        state.containers.append(Container(one["name"].lstrip("/"), one["state"], one["project"], one["folder"], ports))
+    elif key == "loaded":
+        state.loaded = {str(id_): str(digest) for id_, digest in json.loads(value or "{}").items()}
     elif key == "volume":
         state.volumes.add(value)
     elif key == "network":
@@ -94,17 +103,9 @@ def _take(state: HostState, key: str, value: str) -> None:
         state.networks[name] = [ip_network(subnet) for subnet in subnets]
     elif key == "image":
         name, digest, id_ = value.split()
-        state.images.setdefault(name, set()).update({digest, f"local:{id_}"})
-    else:
+        state.images.setdefault(name, set()).update({digest, f"local:{id_}", state.loaded.get(id_, digest)})
+    elif not (take(state.environment, key, value) or state.seen.take(key, value)):
         raise ValueError(key)
-
-
-def _listener(line: str) -> Listener:
-    """One line of `ss -Hltnp`: LISTEN 0 128 0.0.0.0:22 0.0.0.0:* users:(("sshd",pid=1,fd=3))."""
-    words = line.split(None, 5)
-    address, _, port = words[3].rpartition(":")
-    process = words[5].split('"')[1] if len(words) > 5 and '"' in words[5] else ""
-    return Listener(address.partition("%")[0].strip("[]"), int(port), process)
 
 
 def _route(line: str) -> list[IPv4Network]:

@@ -1,58 +1,72 @@
-# What the preflight needs to know of a host, in one command and without changing anything.
+# What the preflight needs to know of a host, in one command and without changing anything. What runs there and who
+# listens is told by files/lettabox/look.sh, which facts/fitness.py puts at the end of this.
 # Plain POSIX sh: a bare host has no Python. Prints key=value lines; lists repeat their key.
-if [ "$(id -u)" = 0 ]; then as_root=""; sudo=yes
-elif sudo -n true 2>/dev/null; then as_root="sudo -n"; sudo=yes
-else as_root=""; sudo=no
-fi
+# Run by enter.sh, as root where the first argument is yes; the others are of the login user, if that is not root.
+sudo=$1 gpu=$2 login_home=${3:-}
 echo "sudo=$sudo"
+# Where somebody's `docker` goes: DOCKER_HOST, or else the context in use. Of config.json only
+# that: it may hold passwords.
+target() {
+    via=DOCKER_HOST there=$3
+    if [ -z "$there" ]; then
+        via=${4:+DOCKER_CONTEXT} context=$4
+        if [ -z "$context" ] && [ -f "$2/.docker/config.json" ]; then
+            via=$2/.docker/config.json
+            context=$(sed -n 's/.*"currentContext"[[:space:]]*:[[:space:]]*"\([^"]*\)".*/\1/p' "$via")
+        fi
+        if [ -z "$context" ] || [ "$context" = default ]; then return; fi
+        there=$(grep -hsF "\"Name\":\"$context\"" "$2"/.docker/contexts/meta/*/meta.json |
+            sed -n 's/.*"Host":"\([^"]*\)".*/\1/p')
+        via="context $context, $via"
+    fi
+    echo "docker_of=$1;$via;$there"
+}
+if [ "$sudo" = yes ]; then
+    target root "$HOME" "${DOCKER_HOST:-}" "${DOCKER_CONTEXT:-}"
+    if [ "$login_home" ]; then target login "$login_home" "${4:-}" "${5:-}"; fi
+    # Whatever that is: what follows is about the engine of this host.
+    export DOCKER_HOST=unix:///var/run/docker.sock
+fi
 if [ -r /etc/os-release ]; then . /etc/os-release; fi
 echo "os=${ID:-unknown} ${VERSION_ID:-}"
 echo "os_name=${PRETTY_NAME:-an unknown system}"
 echo "arch=$(uname -m)"
 if [ -d /run/systemd/system ]; then echo "init=systemd"; else echo "init=other"; fi
-if command -v ss >/dev/null 2>&1; then
-    echo "ss=yes"
-    $as_root ss -Hltnp | sed 's/^/listen=/'
-else
-    echo "ss=no"
-fi
 # What the engine's own bridges carry is told by the engine, below.
 ip -4 -o route show 2>/dev/null | grep -v -E ' dev (docker0|br-)' | sed 's/^/route=/'
 
-root=/var/lib/docker
+root=/var/lib/docker compose=""
 if [ "$sudo" = yes ]; then
-    one_line() { $as_root sh -c 'if [ -f "$1" ]; then tr -d "\n" < "$1"; fi' sh "$1"; }
+    one_line() { if [ -f "$1" ]; then tr -d '\n' < "$1"; fi; }
     daemon_json=$(one_line /etc/docker/daemon.json)
     moved=$(printf %s "$daemon_json" | sed -n 's/.*"data-root"[[:space:]]*:[[:space:]]*"\([^"]*\)".*/\1/p')
     root=${moved:-$root}
     echo "daemon_json=$daemon_json"
     echo "images=$(one_line /var/lib/lettabox/images.json)"
-    echo "secrets=$($as_root find /etc/lettabox/secrets -type f -size +0 -printf '%f ' 2>/dev/null)"
-    if command -v docker >/dev/null 2>&1 && $as_root docker info >/dev/null 2>&1; then
-        echo "engine=$($as_root docker version --format '{{.Server.Version}}')"
+    echo "loaded=$(one_line /var/lib/lettabox/loaded.json)"
+    # By control group, in the place of version 2 or 1: whoever of the unit's processes listens.
+    echo "router_pids=$(cat /sys/fs/cgroup/system.slice/lettabox-router.service/cgroup.procs \
+        /sys/fs/cgroup/systemd/system.slice/lettabox-router.service/cgroup.procs 2>/dev/null | tr '\n' ' ')"
+    echo "secrets=$(find /etc/lettabox/secrets -type f -size +0 -printf '%f ' 2>/dev/null)"
+    info=$(docker info --format '{{.ServerVersion}} {{.DockerRootDir}};{{range .ClientInfo.Plugins}}{{if eq .Name "compose"}}{{.Version}};{{.Path}}{{end}}{{end}}' 2>/dev/null)
+    engine=${info%%;*}
+    compose=${info#*;}
+    echo "compose=$compose"
+    if [ "${engine%% *}" ]; then
+        echo "engine=${engine%% *}"
+        root=${engine#* }
         echo "service=$(systemctl is-active docker.service 2>/dev/null)"
-        root=$($as_root docker info --format '{{.DockerRootDir}}')
-        # Chosen fields only: an inspection in full shows other projects' environment.
-        $as_root docker ps -aq --no-trunc | while read -r id; do
-            $as_root docker inspect --format 'container={"name": {{json .Name}}, "state": {{json .State.Status}}, "project": {{json (index .Config.Labels "com.docker.compose.project")}}, "folder": {{json (index .Config.Labels "com.docker.compose.project.working_dir")}}, "ports": {{json .NetworkSettings.Ports}}}' "$id"
-        done
-        $as_root docker volume ls --format 'volume={{.Name}}'
-        $as_root docker network ls --format '{{.Name}}' | while read -r network; do
-            $as_root docker network inspect --format 'network={{.Name}} {{range .IPAM.Config}}{{.Subnet}} {{end}}' "$network"
-        done
-        $as_root docker image ls --digests --no-trunc --format 'image={{.Repository}}:{{.Tag}} {{.Digest}} {{.ID}}'
+        docker network ls -q | xargs -r docker network inspect --format 'network={{.Name}} {{range .IPAM.Config}}{{.Subnet}} {{end}}'
     fi
     # By folder too: an engine that is stopped cannot be asked, and its data must be seen all the same.
-    $as_root ls "$root/volumes" 2>/dev/null | sed 's/^/volume=/'
+    ls "$root/volumes" 2>/dev/null | sed 's/^/volume=/'
 fi
 
-# Free kilobytes where the engine's data and our code land: on the nearest parent that exists.
-room() {
-    path=$2
-    while ! $as_root test -d "$path"; do path=$(dirname "$path"); done
-    $as_root df -Pk "$path" | awk -v role="$1" 'NR == 2 {
-        free = $4; $1 = $2 = $3 = $4 = $5 = ""; sub(/^ +/, ""); print "disk=" role " " free " " $0 }'
-}
-room docker "$root"
-room code /opt
-:
+# Free kilobytes and inodes where things land, on the nearest parent that exists: the engine's data, our
+# code, packages, and their downloads.
+set --
+for path in "$root" /opt /usr /var/cache/apt; do
+    while [ ! -d "$path" ]; do path=${path%/*}; path=${path:-/}; done
+    set -- "$@" "$path"
+done
+df -k --output=avail,iavail,target "$@" 2>/dev/null | sed '1d; s/^ */disk=/'

@@ -5,6 +5,21 @@ import shlex
 from pyinfra.api import FactBase
 
 
+class Unfinished(FactBase[list[str]]):
+    """The packages that dpkg has begun with and not completed, and files of a run that was cut off."""
+
+    default = list
+
+    def command(self) -> str:
+        return (
+            "dpkg-query -W -f '${db:Status-Status} ${Package}\\n' "
+            "| grep -v -E '^(installed|not-installed|config-files) '; find /var/lib/dpkg/updates -type f; :"
+        )
+
+    def process(self, output: list[str]) -> list[str]:
+        return output
+
+
 class Installed(FactBase[set[str]]):
     """The names among `packages` that dpkg calls installed."""
 

@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from pyinfra.api import FactBase
 from pyinfra.api.exceptions import FactProcessError
 
+KINDS = {"f": "file", "d": "directory"}  # find's letters
+
 
 @dataclass(frozen=True)
 class PathState:
-    kind: str  # "regular file", "directory", ... as stat(1) names it
+    kind: str  # "file", "directory", or find's letter for anything else
     mode: int
     user: str
     group: str
@@ -24,24 +26,24 @@ class Paths(FactBase[dict[str, PathState]]):
     def command(self, paths: list[str], trees: list[str] | None = None) -> str:
         listed = " ".join(map(shlex.quote, paths))
         below = " ".join(map(shlex.quote, trees or []))
-        find = f'for t in {below}; do [ -d "$t" ] && find "$t" ! -type d; done;' if trees else ""
-        return (
-            f'{{ for p in {listed}; do if [ -e "$p" ] || [ -L "$p" ]; then echo "$p"; fi; done; {find} }} | sort -u | '
-            "while read -r p; do stat --printf '%n\\t%F\\t%a\\t%U\\t%G\\t' \"$p\"; "
-            'if [ -f "$p" ] && [ ! -L "$p" ]; then sha256sum < "$p"; else echo -; fi; done'
-        )
+        # One process looks at all of them and one reads all: of a missing path both only complain.
+        look = f"find {listed} -maxdepth 0 -printf '%y\\t%m\\t%u\\t%g\\t%p\\n' 2>/dev/null; "
+        read = f"find {listed} -maxdepth 0 -type f -print0 2>/dev/null; "
+        if trees:
+            look += f"find {below} ! -type d -printf '%y\\t%m\\t%u\\t%g\\t%p\\n' 2>/dev/null; "
+            read += f"find {below} -type f -print0 2>/dev/null; "
+        return f"{look}echo; {{ {read}}} | xargs -0r sha256sum -z | tr '\\0' '\\n'; :"
 
     def process(self, output: list[str]) -> dict[str, PathState]:
-        found = {}
-        for line in output:
-            try:
-                path, kind, mode, user, group, digest = line.split("\t")
-            except ValueError:
-                raise FactProcessError(f"unexpected answer about a path: {line!r}") from None
-            if kind == "regular empty file":
-                kind = "regular file"
-            sha256 = digest.split()[0]
-            found[path] = PathState(kind, int(mode, 8), user, group, None if sha256 == "-" else sha256)
+        try:
+            end = output.index("")
+            digests = {path: digest for digest, path in (line.split("  ", 1) for line in output[end + 1 :])}
+            found = {}
+            for line in output[:end]:
+                kind, mode, user, group, path = line.split("\t")
+                found[path] = PathState(KINDS.get(kind, kind), int(mode, 8), user, group, digests.get(path))
+        except ValueError:
+            raise FactProcessError(f"unexpected answer about paths: {output!r}") from None
         return found
 
 

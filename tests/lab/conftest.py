@@ -96,7 +96,8 @@ class Laptop:
 def lab():
     """A box that no test has touched. LETTABOX_KEEP_LAB=1 leaves it, and the next run takes it as it is."""
     engine.ensure()
-    one = Lab("lettabox-test", ssh_port=None, forwards=dict.fromkeys((8283, 8284, 8188, 8189)))
+    name = os.environ.get("LETTABOX_TEST_LAB") or "lettabox-test"
+    one = Lab(name, ssh_port=None, forwards=dict.fromkeys((8283, 8284, 8188, 8189)))
     keep = os.environ.get("LETTABOX_KEEP_LAB")
     if not keep:
         one.down()  # what an interrupted run left

@@ -3,7 +3,7 @@
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
-from tests.lab import bases, box, containers, engine, images, registry
+from tests.lab import bases, box, containers, engine, images, letta_base, registry
 from tests.lab.report import LabError, step
 from tests.lab.state import State
 from tests.lab.waiting import silent, wait_for
@@ -175,18 +175,22 @@ class Lab:
 
 def _images(published: bool) -> dict[str, str]:
     """The images a lab runs, by name; built side by side as far as they do not need each other."""
-    fake_model = {"fake_model.py": Path(__file__).with_name("fake_model.py").read_bytes()}
+    here = Path(__file__).parent
+    fake_model = {"fake_model.py": (here / "fake_model.py").read_bytes()}
+    fake_ollama = fake_model | {"fake_ollama.py": (here / "fake_ollama.py").read_bytes()}
     if not published:
         bases.tools()
     with ThreadPoolExecutor(3) as pool:
         stand_ins: dict[str, Future] = {}
         if not published:
-            stand_ins["letta"] = pool.submit(lambda: images.build("letta", bases.ready("bookworm", published)))
+            stand_ins["debian"] = plain = pool.submit(bases.plain, "bookworm")
+            stand_ins["letta"] = pool.submit(lambda: letta_base.build(bases.on(plain.result(), "bookworm")))
         trixie = bases.ready("trixie", published)
         box_image = pool.submit(images.build, "box", trixie)
         model = pool.submit(images.build, "model", trixie, files=fake_model)
         if not published:
             stand_ins |= {name: pool.submit(images.build, name, trixie) for name in ("postgres", "redis", "nginx")}
+            stand_ins["ollama"] = pool.submit(images.build, "ollama", trixie, files=fake_ollama)
             empty = pool.submit(images.build, "registry", trixie)
         made = {"box": box_image.result(), "model": model.result()}
         if not published:

@@ -32,6 +32,7 @@ class State:
         """Write only what differs: a second `up` changes nothing."""
         known_as = "127.0.0.1" if port == 22 else f"[127.0.0.1]:{port}"
         inventory = {
+            "name": name,  # the tests deploy from copies of this file
             "hosts": {
                 name: {
                     "address": "127.0.0.1",

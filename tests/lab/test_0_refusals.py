@@ -50,29 +50,10 @@ def test_all_findings_come_together_and_nothing_is_changed(lab, laptop, box):
         done = laptop.pyinfra("-y")
         assert done.code == 1
         assert "2 to fix first" in done.text
-        assert "port 8283, wanted for letta-server, is taken by process python3 [port]" in done.text
+        assert "port 8283, wanted for letta-server, is taken by process python3 (" in done.text
+        assert "[port]" in done.text
         assert "[daemon-json]" in done.text
         assert "Traceback" not in done.text
         assert box.check(FINGERPRINT) == before
     finally:
         box.check("systemctl stop lab-squatter; mv /root/daemon.json /etc/docker/daemon.json")
-
-
-def test_sudo_is_asked_for(lab, laptop, box):
-    box.check("mv /etc/sudoers.d /etc/sudoers.d.away && mkdir -m 750 /etc/sudoers.d")
-    try:
-        done = laptop.pyinfra("-y")
-        assert done.code == 1
-        assert "[sudo]" in done.text and "1 to fix first" in done.text
-    finally:
-        box.check("rmdir /etc/sudoers.d && mv /etc/sudoers.d.away /etc/sudoers.d")
-
-
-def test_a_system_that_is_not_supported_is_refused_by_name(lab, laptop, box):
-    box.check("cp -a /usr/lib/os-release /root/os-release; sed -i 's/13/12/; s/trixie/bookworm/' /usr/lib/os-release")
-    try:
-        done = laptop.pyinfra("-y")
-        assert done.code == 1
-        assert "[system]" in done.text and "12" in done.text and "Debian 13" in done.text
-    finally:
-        box.check("cp -a /root/os-release /usr/lib/os-release")

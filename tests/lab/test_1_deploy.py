@@ -2,10 +2,13 @@
 
 import json
 import re
+import sys
 from pathlib import Path
 
+import pytest
+
 from tests.lab.conftest import ROOT
-from tests.lab.watch import arguments_seen, secrets_never_open
+from tests.lab.watch import arguments_seen, commands_over_ssh, secrets_never_open
 
 
 def test_the_first_deploy_brings_it_up_and_keeps_its_secrets(lab, laptop, box):
@@ -34,6 +37,24 @@ def test_the_second_deploy_changes_nothing(deployed, laptop, box):
     assert done.totals["no_change"] > 10
     assert box.containers() == containers
     assert box.files() == files
+
+
+@pytest.mark.parametrize(
+    ("how", "commands"),
+    [
+        # The lock, unless it only looks; the preflight; and one that reads for all operations, once before the table
+        # of changes and once after.
+        ("-y", 3),
+        ("--dry", 2),
+        ("", 4),
+    ],
+)
+def test_a_deploy_that_changes_nothing_sends_few_commands(deployed, laptop, how, commands):
+    """As counted by the box. A step that asks what cannot be read ahead shows here: see deploys/read_ahead.py."""
+    with commands_over_ssh(deployed) as seen:
+        done = laptop.run("bash", "-c", f"echo | {Path(sys.executable).with_name('pyinfra')} inventory deploy.py {how}")
+    assert done.code == 0, done.text
+    assert len(seen) == commands, seen
 
 
 def test_a_dry_run_finds_nothing_to_do(deployed, laptop):
@@ -113,4 +134,4 @@ def test_other_projects_reach_it_by_name(deployed, laptop, box, api):
         stop = laptop.make("letta-stop")
         assert stop.code != 0 and "neighbour" in stop.text and "YES=1" in stop.text
     finally:
-        box.check("docker rm -f neighbour")
+        box.check("docker rm -f neighbour; rm -r /srv/consumer")

@@ -75,6 +75,7 @@ def test_the_stock_image_fails_the_check_that_ours_passed(deployed, box):
     assert code == 1
     for check in ("server_password", "migration", "start_script", "desktop_uri"):
         assert f"{check}: a secret reaches the log" in said
+    assert "tool_environment: a secret reaches a tool" in said
 
 
 def test_a_base_that_a_patch_does_not_fit_fails_the_build(deployed, box):
@@ -83,7 +84,7 @@ def test_a_base_that_a_patch_does_not_fit_fails_the_build(deployed, box):
         "sed -i 's/Using internal PostgreSQL/Using inner PostgreSQL/' /root/misfit/lettabox/patches/0001*.patch"
     )
     code, said = deployed.exec(
-        ["sh", "-c", "docker build --build-arg BASE=letta/letta:0.16.8 --tag misfit /root/misfit 2>&1"]
+        ["sh", "-c", "docker build --force-rm --build-arg BASE=letta/letta:0.16.8 --tag misfit /root/misfit 2>&1"]
     )
     assert code != 0
     assert "does not fit letta-0.16.8: letta/server/startup.sh, line 51" in said

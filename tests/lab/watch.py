@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import threading
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -75,3 +76,26 @@ def secrets_never_open(lab):
 
     with _thread(look):
         yield modes
+
+
+@contextlib.contextmanager
+def commands_over_ssh(lab):
+    """What the box's own sshd counts while the block runs: a list that gets a line for each command or SFTP session."""
+    setting = "/etc/ssh/sshd_config.d/lab-count.conf"
+    cursor = "/run/lab-count"
+
+    def run(command):
+        code, said = lab.exec(command)
+        assert code == 0, f"{command}: {said}"
+        return said
+
+    seen: list[str] = []
+    run(f"echo LogLevel VERBOSE > {setting} && systemctl reload ssh")
+    run(f"journalctl --sync && journalctl -q --cursor-file={cursor} > /dev/null")
+    try:
+        yield seen
+        seen += re.findall(
+            r"Starting session: .*", run(f"journalctl --sync && journalctl -q -o cat --cursor-file={cursor}")
+        )
+    finally:
+        run(f"rm {setting} {cursor} && systemctl reload ssh")
