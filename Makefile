@@ -6,15 +6,26 @@ MAKEFLAGS += --no-print-directory
 
 # INVENTORY=file names the settings file for any verb.
 export LETTABOX_INVENTORY := $(or $(INVENTORY),$(LETTABOX_INVENTORY))
+# WAIT=seconds: how long a deploy waits for another one.
+export LETTABOX_WAIT := $(or $(WAIT),$(LETTABOX_WAIT))
 # HOST=name picks one of several hosts, YES=1 answers what a verb would ask.
 HOST ?=
 YES ?=
+WAIT ?=
+FILE ?=
+SHA256 ?=
 SERVICE ?=
 FOLLOW ?= 1
 TAIL ?= 100
+FIX ?=
+LOWER ?=
+AGENT ?=
+JSON ?=
+START ?=
 
 RUN := .venv/installed-run
 TEST := .venv/installed-test
+BENCH := .lab/bench-venv/installed
 PYTHON := .venv/bin/python
 PYINFRA := .venv/bin/pyinfra inventory deploy.py $(if $(HOST),--limit $(HOST))
 # With -s the output is a value for a program: no line that names the host.
@@ -42,7 +53,7 @@ $(TEST): requirements/test.txt $(RUN)
 	@touch $@
 
 .PHONY: deploy
-deploy: $(RUN) ## converge the hosts of the inventory (asks; YES=1 does not)
+deploy: $(RUN) ## converge the hosts of the inventory (asks; YES=1 does not; WAIT=600 waits for another deploy)
 	@$(remote)
 	@if [ -z '$(YES)' ] && ! [ -t 0 ]; then \
 		echo 'not deployed: it asks before it acts and there is no terminal; add YES=1' >&2; exit 4; fi
@@ -53,8 +64,20 @@ plan: $(RUN) ## show what a deploy would change, and change nothing
 	@$(remote)
 	@$(PYINFRA) --dry --diff
 
+.PHONY: preflight
+preflight: $(RUN) ## look for what would stop a deploy, and change nothing (make -s preflight JSON=1: one document)
+	@$(PYTHON) -m deploys.preflight_alone $(if $(JSON),--json) $(if $(HOST),--limit $(HOST))
+
+.PHONY: check
+check: $(RUN) ## is Letta running, healthy, reachable on the box, the only one? (START=1 starts it; make -s check JSON=1)
+	@$(remote) --group letta $(if $(JSON),,--ask) -- lettabox check $(if $(START),--start) $(if $(JSON),--json)
+
+.PHONY: check-script
+check-script: ## print the check for other projects, one file: make -s check-script > lettabox-check
+	@python3 files/consumer/build.py
+
 .PHONY: letta-start
-letta-start: $(RUN) ## start the Letta stack and wait until it is healthy
+letta-start: $(RUN) ## get missing images, start the Letta stack and wait until it is healthy
 	@$(call letta) start
 
 .PHONY: letta-stop
@@ -69,13 +92,29 @@ letta-restart: $(RUN) ## restart it and wait until it is healthy
 letta-status: $(RUN) ## one screen: containers, version, agents, volumes, disk
 	@$(call letta) status
 
+.PHONY: letta-context
+letta-context: $(RUN) ## show agents with a wrong context window (FIX=1 sets it; AGENT=name for one; LOWER=1)
+	@$(call letta) context $(if $(FIX),--fix) $(if $(LOWER),--lower) $(if $(AGENT),--agent '$(AGENT)')
+
 .PHONY: letta-logs
 letta-logs: $(RUN) ## follow the logs (SERVICE=letta-server, TAIL=100, FOLLOW=0 to print and end)
 	@$(call letta,--ask) logs --tail $(TAIL) $(if $(filter 1,$(FOLLOW)),--follow) $(SERVICE)
 
+.PHONY: letta-providers
+letta-providers: $(RUN) ## set up the declared model providers, read their models anew, say which cannot be reached
+	@$(call letta) providers
+
 .PHONY: letta-password
 letta-password: $(RUN) ## print the server password (make -s letta-password prints just it)
 	@$(call letta) password
+
+.PHONY: image-save
+image-save: $(RUN) ## carry all images of the box to FILE=letta-images.tar.zst (or .tar.gz, .tar)
+	@$(PYTHON) -m inventory.transfer save $(if $(HOST),--host $(HOST)) '$(FILE)'
+
+.PHONY: image-load
+image-load: $(RUN) ## check the images in FILE= and load them on the box (SHA256= as image-save printed it)
+	@$(PYTHON) -m inventory.transfer load $(if $(HOST),--host $(HOST)) $(if $(SHA256),--sha256 $(SHA256)) '$(FILE)'
 
 .PHONY: verify
 verify: $(RUN) ## check the live host from outside: testinfra and the real API
@@ -105,9 +144,19 @@ test-unit: $(TEST) ## the tests that need no Docker
 test-long: ## every test with the full counts
 	@LETTABOX_TEST_SCALE=10 $(MAKE) test
 
+$(BENCH): requirements/bench.txt
+	@echo 'setting up .lab/bench-venv from requirements/bench.txt' >&2
+	@python3 -m venv .lab/bench-venv
+	@.lab/bench-venv/bin/pip install -qq --disable-pip-version-check --require-hashes -r requirements/bench.txt >&2
+	@touch $@
+
+.PHONY: bench
+bench: $(RUN) $(BENCH) ## measure deploys on lab boxes, beside Ansible; writes docs/benchmarks.md (LETTABOX_BENCH_RUNS=7)
+	@$(PYTHON) -m tests.bench
+
 .PHONY: lock
 lock: $(TEST) ## write requirements/*.txt anew from requirements/*.in
-	@for name in run test box; do \
+	@for name in run test box bench letta_base; do \
 		.venv/bin/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header \
 			--no-emit-index-url --no-emit-find-links --no-annotate \
 			requirements/$$name.in -o requirements/$$name.txt; done

@@ -6,7 +6,7 @@ from deploys import layout, letta_image, letta_stack, sources
 def test_nothing_is_undeployed(host, settings):
     wanted = {
         **letta_stack.project(settings),
-        **letta_image.context(),
+        **letta_image.files(settings),
         **sources.folder("files/lettabox", f"{layout.CODE}/src/lettabox", (".py",)),
     }
     sums = host.check_output("sha256sum " + " ".join(wanted))

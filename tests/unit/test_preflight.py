@@ -6,25 +6,38 @@ from ipaddress import ip_network
 
 import pytest
 
-from deploys import layout, preflight
-from facts.fitness import Container, Fitness, HostState, Listener
+from deploys import layout, letta_image
+from deploys.checks import host, letta
+from facts.fitness import Disk, Fitness, HostState
+from files.lettabox.neighbours import Container, Listener, Mount, Seen
 from inventory.schema import Settings
 
 GB = 1000**3
-ROOMY = {"docker": (50 * GB, "/"), "code": (50 * GB, "/")}
+
+
+def disks(**mounts):
+    """{role: a disk}, of role=(bytes free, mount point)."""
+    return {role: Disk(free, 10**7, mount) for role, (free, mount) in mounts.items()}
+
+
+ROOMY = disks(docker=(50 * GB, "/"), code=(50 * GB, "/"), packages=(50 * GB, "/"), downloads=(50 * GB, "/"))
+DEFAULT = Settings()
+ALL_IMAGES = {one: set() for one in (*letta_image.others(DEFAULT), letta_image.name(DEFAULT))}
 
 
 def good(**changes):
-    return replace(
-        HostState(sudo=True, os="debian 13", os_name="Debian 13", arch="x86_64", init="systemd", disks=ROOMY),
-        **changes,
-    )
+    seen = {key: changes.pop(key) for key in ("ss", "listeners", "containers") if key in changes}
+    changes["seen"] = Seen(**seen)
+    state = HostState(sudo=True, os="debian 13", os_name="Debian 13", arch="x86_64", init="systemd", disks=ROOMY)
+    state.environment.cgroups["/sys/fs/cgroup"] = ("cgroup2", "rw")
+    state.environment.controllers |= {"cpu", "memory"}
+    return replace(state, **changes)
 
 
 def ids(state, **settings):
     found = [
-        *preflight.host_findings("box", state),
-        *preflight.letta_findings("box", state, Settings(**settings)),
+        *host.findings("box", state),
+        *letta.findings("box", state, Settings(**settings)),
     ]
     for one in found:
         assert one.what and one.fix and one.host == "box"
@@ -45,8 +58,9 @@ def test_a_bare_supported_host_is_fine():
         ({"arch": "aarch64"}, ["architecture"]),
         ({"init": "runit"}, ["init"]),
         ({"ss": False}, ["ports"]),
-        ({"disks": {"docker": (3 * GB, "/"), "code": (3 * GB, "/")}}, ["disk"]),
-        ({"disks": {"docker": (9 * GB, "/var"), "code": (GB // 10, "/")}}, ["disk"]),
+        ({"disks": disks(docker=(3 * GB, "/"), code=(3 * GB, "/"))}, ["disk"]),
+        ({"disks": disks(docker=(9 * GB, "/var"), code=(GB // 20, "/"))}, ["disk"]),
+        ({"disks": disks(docker=(9 * GB, "/var"), code=(GB // 20, "/opt"), downloads=(0, "/var/cache"))}, ["disk"] * 2),
         ({"listeners": [Listener("127.0.0.1", 8283, "python3")]}, ["port"]),
         ({"listeners": [Listener("0.0.0.0", 5432, "postgres"), Listener("::", 5432, "postgres")]}, ["port"]),
         ({"listeners": [Listener("*", 6379, "")]}, ["port"]),
@@ -92,8 +106,10 @@ def test_each_fault_gives_exactly_its_finding(changes, expected):
             "images": {"redis:8.0": {"sha256:" + "a" * 64, "local:sha256:" + "b" * 64}},
         },
         {
-            "images": {"letta/letta:0.16.8": set()},
-            "disks": {"docker": (2 * GB, "/"), "code": (2 * GB, "/")},
+            "images": ALL_IMAGES,
+            "volumes": {"letta-postgres"},
+            "secrets": set(layout.SECRETS),
+            "disks": {"docker": Disk(2 * GB, 10, "/"), "code": Disk(2 * GB, 10, "/")},
         },
     ],
 )
@@ -101,7 +117,9 @@ def test_what_is_fine_gives_none(changes):
     assert ids(good(**changes)) == []
 
 
-OURS = Container("letta-server", "running", "letta", layout.PROJECT, (("127.0.0.1", 8283),))
+OURS = Container(
+    "1" * 64, "letta-server", state="running", project="letta", folder=layout.PROJECT, ports=(("127.0.0.1", 8283),)
+)
 
 
 @pytest.mark.parametrize("process", ["docker-proxy", "dockerd", ""])
@@ -109,6 +127,7 @@ def test_our_own_stack_may_hold_its_ports(process):
     listeners = [Listener("127.0.0.1", 8283, process)]
     elsewhere = replace(OURS, name="other", project="other", ports=(("192.0.2.1", 8283),))
     assert ids(good(listeners=listeners, containers=[elsewhere, OURS])) == []
+    assert ids(good(listeners=listeners, containers=[elsewhere, replace(OURS, state="restarting")])) == []
     assert ids(good(listeners=listeners, containers=[elsewhere])) == ["port"]
     assert ids(good(listeners=listeners, containers=[replace(OURS, state="exited")])) == ["port"]
 
@@ -116,19 +135,31 @@ def test_our_own_stack_may_hold_its_ports(process):
 def test_another_container_on_our_port_is_named():
     theirs = replace(OURS, name="thoth-dev-letta", project="thoth", folder="/home/me/thoth")
     state = good(listeners=[Listener("127.0.0.1", 8283, "docker-proxy")], containers=[theirs])
-    found = list(preflight.letta_findings("box", state, Settings()))
+    found = list(letta.findings("box", state, Settings()))
     assert [one.id for one in found] == ["port"]
     assert "thoth-dev-letta of project thoth in /home/me/thoth" in found[0].what
 
 
 def test_the_fact_reads_what_the_script_prints():
     digest = "sha256:" + "a" * 64
+    mount = {"Type": "volume", "Name": "v", "Source": "/v/_data", "Destination": "/data", "RW": True}
     container = {
+        "id": "2" * 64,
         "name": "/c",
         "state": "running",
+        "image": "redis:8.0",
+        "image_id": digest,
         "project": "p|q",
+        "service": None,
         "folder": "/d e",
+        **dict.fromkeys(("created", "started", "finished"), "2026-01-02T03:04:05.678Z"),
+        "restart": "always",
+        "network": "bridge",
+        "exposed": {"8283/tcp": {}},
+        "mounts": [mount],
+        "joined": {"Aliases": None, "DNSNames": ["letta-server"]},
         "ports": {"2/tcp": [{"HostIp": "127.0.0.1", "HostPort": "1"}], "3/tcp": None},
+        "bound": {"2/tcp": [{"HostIp": "127.0.0.1", "HostPort": "1"}], "4/tcp": [{"HostIp": "", "HostPort": ""}]},
     }
     state = Fitness().process(
         [
@@ -151,26 +182,36 @@ def test_the_fact_reads_what_the_script_prints():
             "engine=26.1.5+dfsg1",
             "service=active",
             "container=" + json.dumps(container),
+            f"variables={'2' * 64} LETTA_PG_URI",
+            f"sign={'2' * 64} letta server",
+            f'made={digest} ["redis:8.0"] sha256:1 sha256:2 ',
+            'stores={"name": "v2", "created": "c", "mountpoint": "/m", "device": null, "project": null}',
+            "looked=0 /var/lib/docker",
             "volume=letta-postgres",
             "network=host ",
             "network=bridge 172.17.0.0/16 ",
             f"image=redis:8.0 {digest} sha256:1",
-            "disk=docker 1000 /a mount",
-            "disk=code 2000 /",
+            "disk=1000 77 /a mount",
+            "disk=2000   - /",
         ]
     )
     assert state.unreadable == []
     assert state.sudo and state.os == "debian 13" and state.engine.startswith("26") and state.service == "active"
-    assert state.listeners == [
-        Listener("0.0.0.0", 22, "sshd"),
+    assert state.seen.listeners == [
+        Listener("0.0.0.0", 22, "sshd", 1),
         Listener("::1", 631, ""),
         Listener("127.0.0.53", 53, ""),
     ]
     assert list(map(str, state.routes)) == ["10.0.0.0/24", "10.9.0.0/16", "10.1.1.1/32"]
-    assert state.disks == {"docker": (1024000, "/a mount"), "code": (2048000, "/")}
-    assert state.secrets == {"a", "b"} and state.volumes == {"letta-postgres"}
+    assert state.disks == {"docker": Disk(1024000, 77, "/a mount"), "code": Disk(2048000, None, "/")}
+    assert state.secrets == {"a", "b"} and state.volumes == {"letta-postgres", "v2"}
     assert state.networks == {"host": [], "bridge": [ip_network("172.17.0.0/16")]}
-    assert state.containers == [Container("c", "running", "p|q", "/d e", (("127.0.0.1", 1),))]
+    (one,) = state.seen.containers
+    assert (one.name, one.state, one.project, one.folder) == ("c", "running", "p|q", "/d e")
+    assert one.ports == (("127.0.0.1", 1),) and one.exposed == ("8283/tcp",) and one.names == {"letta-server"}
+    assert one.mounts == (Mount("v", "/v/_data", "/data", True),)
+    assert one.variables == {"LETTA_PG_URI"} and one.sign == "letta server"
+    assert state.seen.images == {digest: (["redis:8.0"], ["sha256:1", "sha256:2"])}
     assert state.images == {"redis:8.0": {digest, "local:sha256:1"}}
 
 

@@ -51,6 +51,16 @@ def test_settings_arrive():
     assert project["services"]["letta-nginx"]["ports"] == ["[::1]:8284:8284"]
 
 
+def test_tools_call_this_server_and_no_other():
+    server = compose(letta={"context_window_limit": 60_000, "tool_timeout": 900})["services"]["letta-server"]
+    # letta-client without an address of its own sends the password to api.letta.com.
+    assert server["environment"]["LETTA_BASE_URL"] == server["environment"]["LETTA_SERVER_URL"]
+    assert server["environment"]["LETTA_BASE_URL"] == "http://127.0.0.1:8283"
+    assert "LETTA_API_KEY" not in server["environment"], "it is the password; the entrypoint sets it"
+    assert server["environment"]["TOOL_SANDBOX_TIMEOUT"] == "900"
+    assert server["environment"]["GLOBAL_MAX_CONTEXT_WINDOW_LIMIT"] == "60000"
+
+
 def test_only_the_proxy_notices_a_changed_proxy_setting():
     one, other = compose(), compose(nginx={"read_timeout": 99})
     differing = {name for name in one["services"] if one["services"][name] != other["services"][name]}
@@ -62,8 +72,10 @@ def test_the_image_is_named_by_its_content(monkeypatch):
     assert re.fullmatch(r"letta-patched:0\.16\.8-[0-9a-f]{12}", before)
     assert letta_image.name(Settings(letta={"digest": "sha256:" + "a" * 64})) != before
     assert letta_image.name(Settings(letta={"port": 9000})) == before
-    files = letta_image.context()
+    assert letta_image.name(Settings(letta={"endpoint_types": ["claude-max-router"]})) == before
+    assert letta_image.name(Settings(letta={"endpoint_types": ["my-router"]})) != before
+    files = letta_image.context(Settings())
     patch = next(path for path in files if path.endswith(".patch"))
     files[patch] = letta_image.File(files[patch].content + b"\n")
-    monkeypatch.setattr(letta_image, "context", lambda: files)
+    monkeypatch.setattr(letta_image, "context", lambda _: files)
     assert letta_image.name(Settings()) != before

@@ -1,0 +1,1 @@
+"""How long deploys take, and what they send: `make bench` writes docs/benchmarks.md."""
