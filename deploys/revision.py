@@ -1,10 +1,12 @@
 """The revision of this repository that a part of it comes from."""
 
 import subprocess
+from functools import cache
 
 from deploys.sources import ROOT
 
 
+@cache
 def revision(path: str) -> str:
     """The last commit that touched `path`, with `-dirty` when it was changed since; "" where git cannot tell.
 
@@ -17,6 +19,7 @@ def revision(path: str) -> str:
     return f"{commit}-dirty" if changed else commit
 
 
+@cache
 def checked_out() -> str:
     """The commit that is checked out, in short, with `-dirty` when files differ; "" where git cannot tell."""
     return _git("describe", "--always", "--dirty", "--abbrev=12", "--exclude=*") or ""

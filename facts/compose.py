@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pyinfra.api import FactBase
 from pyinfra.api.exceptions import FactProcessError
 
+from facts.compose_plugin import COMPOSE
+
 RECORD = "/var/lib/lettabox/images.json"
 STARTING = "/var/lib/lettabox/starting"  # there while a start has not been all done
 LOADED = "/var/lib/lettabox/loaded.json"  # image id -> digest, of images that came by a file
@@ -43,9 +45,9 @@ class ComposeProject(FactBase[Project | None]):
         line = f"container {service} {created} {{{{.State.Status}}}} {health} {{{{.Image}}}} {{{{.Config.Image}}}}"
         images = "docker image ls --digests --no-trunc --format 'image {{.Repository}}:{{.Tag}} {{.ID}} {{.Digest}}'"
         return (
-            f"if [ -f {folder}/compose.yml ] && images=$({images} 2>/dev/null); then "
+            f"{COMPOSE}if [ -f {folder}/compose.yml ] && images=$({images} 2>/dev/null); then "
             # Compose compares exactly these hashes when it decides what to recreate.
-            f"docker compose --project-directory {folder} config --hash '*' | sed 's/^/wanted /'; "
+            f"compose --project-directory {folder} config --hash '*' | sed 's/^/wanted /'; "
             f"if [ -f {STARTING} ]; then echo starting; fi; "
             f"if [ -f {RECORD} ]; then printf 'record '; tr -d '\\n' < {RECORD}; echo; fi; "
             f"if [ -f {LOADED} ]; then printf 'loaded '; tr -d '\\n' < {LOADED}; echo; fi; "

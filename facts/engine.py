@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pyinfra.api import FactBase
 from pyinfra.api.exceptions import FactProcessError
 
+from facts.compose_plugin import COMPOSE
+
 
 @dataclass(frozen=True)
 class EngineState:
@@ -22,11 +24,10 @@ class Engine(FactBase[EngineState]):
 
     def command(self) -> str:
         return (
-            "command -v dockerd >/dev/null 2>&1 && echo installed=1; "
+            f"{COMPOSE}command -v dockerd >/dev/null 2>&1 && echo installed=1; "
             "command -v docker >/dev/null 2>&1 && echo client=1; "
-            "echo compose=$(docker compose version --short 2>/dev/null); "
-            "echo active=$(systemctl is-active docker.service 2>/dev/null); "
-            "echo enabled=$(systemctl is-enabled docker.service 2>/dev/null); "
+            "echo compose=$(compose version --short 2>/dev/null); "
+            "systemctl show --property=ActiveState --property=UnitFileState docker.service 2>/dev/null; "
             "echo daemon_json=; if [ -f /etc/docker/daemon.json ]; then cat /etc/docker/daemon.json; fi"
         )
 
@@ -40,8 +41,8 @@ class Engine(FactBase[EngineState]):
             installed="installed" in words,
             client="client" in words,
             compose=words["compose"].removeprefix("v"),
-            active=words["active"] == "active",
-            enabled=words["enabled"] == "enabled",
+            active=words.get("ActiveState") == "active",
+            enabled=words.get("UnitFileState") == "enabled",
             daemon_json="\n".join(output[end + 1 :]),
         )
 

@@ -8,6 +8,7 @@ import shlex
 import tarfile
 from collections.abc import Generator
 from dataclasses import dataclass
+from functools import cached_property
 
 from pyinfra import host, logger, state
 from pyinfra.api import StringCommand, operation
@@ -21,7 +22,7 @@ class File:
     content: bytes
     mode: int = 0o644
 
-    @property
+    @cached_property
     def sha256(self) -> str:
         return hashlib.sha256(self.content).hexdigest()
 
