@@ -8,6 +8,7 @@ from pyinfra import host
 from pyinfra.api import deploy
 
 from deploys import layout, sources
+from deploys.unit_file import quoted
 from inventory.schema import Router, Settings
 from operations import packages, router, tree
 from operations.tree import Directory, File
@@ -41,19 +42,13 @@ def unit(settings: Settings) -> File:
         "llm_router/lettabox-router.service.j2",
         r=told,
         folder=folder,
-        command=" ".join(_quoted(one) for one in (program, *words)),
-        environment=[_quoted(f"{name}={_placed(settings, value)}", "") for name, value in told.environment.items()],
+        command=" ".join(quoted(one) for one in (program, *words)),
+        environment=[quoted(f"{name}={_placed(settings, value)}", "") for name, value in told.environment.items()],
     )
 
 
 def _placed(settings: Settings, word: str) -> str:
     return word.replace("{host}", settings.router_host).replace("{port}", str(settings.router.port))
-
-
-def _quoted(word: str, dollar: str = "$") -> str:
-    """A word of a unit's file: systemd expands % everywhere, and $ in command lines."""
-    escaped = word.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%").replace("$", "$" + dollar)
-    return f'"{escaped}"'
 
 
 @deploy("LLM router")

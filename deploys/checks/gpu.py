@@ -8,19 +8,21 @@ from facts.fitness import HostState
 
 # What the video studio runs with: LTX-2 on a card sold with 24 GB, PyTorch for CUDA 13.
 MEMORY = 22_000  # MiB
+MEMORY_OF = {"32gb": 30_000}  # by settings.comfyui.profile, where it is more
 DRIVER = 580  # major version
 CAPABILITY = (7, 5)
 MISMATCH = "Driver/library version mismatch"
 
 
-def findings(name: str, now: HostState, *, studio: bool, containers: bool) -> Iterator[Finding]:
-    """`studio`: the host is in group gpu. `containers`: one of ours gets the GPU, and without it does not start."""
+def findings(
+    name: str, now: HostState, *, studio: bool, containers: bool, profile: str = ""
+) -> Iterator[Finding]:
+    """`studio`: ComfyUI renders with the GPU. `containers`: one of ours gets it. Neither starts without it."""
     gpu = now.environment.gpu
     broken = _broken(name, now, gpu)
     if broken:
-        severity = Severity.FATAL if containers else Severity.WARNING
         what, id_, fix, cause = broken
-        yield Finding(name, id_, what, fix, cause=cause, severity=severity)
+        yield Finding(name, id_, what, fix, cause=cause)
         return
     if containers and not gpu.toolkit:
         yield Finding(
@@ -32,7 +34,7 @@ def findings(name: str, now: HostState, *, studio: bool, containers: bool) -> It
             cause=f"the driver is fine ({gpu.said[0].strip()}); settings.ollama.gpu asks for the GPU in a container",
         )
     if studio:
-        yield from _cards(name, gpu)
+        yield from _cards(name, gpu, MEMORY_OF.get(profile, MEMORY))
 
 
 def _broken(name: str, now: HostState, gpu: Gpu) -> tuple[str, str, str, str] | None:
@@ -52,8 +54,8 @@ def _broken(name: str, now: HostState, gpu: Gpu) -> tuple[str, str, str, str] | 
         return (
             "has no NVIDIA GPU: none is on its PCI bus",
             "gpu-none",
-            "take the host out of groups.gpu (and set settings.ollama.gpu to false); in a virtual machine, have the "
-            "card passed through",
+            "take the host out of groups.gpu (and set settings.ollama.gpu to false); for a trial without one set "
+            "settings.comfyui.profile to cpu; in a virtual machine, have the card passed through",
             "",
         )
     drivers = sorted(set(gpu.devices.values()) - {"nvidia"})
@@ -88,7 +90,7 @@ def _broken(name: str, now: HostState, gpu: Gpu) -> tuple[str, str, str, str] | 
     )
 
 
-def _cards(name: str, gpu: Gpu) -> Iterator[Finding]:
+def _cards(name: str, gpu: Gpu, needed: int) -> Iterator[Finding]:
     cards = [[word.strip() for word in line.split(",")] for line in gpu.said if line.count(",") >= 4]
     if not cards:
         yield Finding(
@@ -104,15 +106,16 @@ def _cards(name: str, gpu: Gpu) -> Iterator[Finding]:
         return Finding(name, id_, what, fix, severity=Severity.WARNING)
 
     # The best card counts. What a card does not tell, such as [N/A] for shared memory, is taken for enough.
-    memory = [int(card[-3]) if card[-3].isdecimal() else MEMORY for card in cards]
+    memory = [int(card[-3]) if card[-3].isdecimal() else needed for card in cards]
     best = memory.index(max(memory))
     *_, driver, capability = cards[best]
     card = f"GPU {cards[best][0]} ({', '.join(cards[best][1:-3])})"
-    if memory[best] < MEMORY:
+    if memory[best] < needed:
         yield warn(
             "gpu-memory",
-            f"{card} has {memory[best]} MiB of memory; video generation is made for {MEMORY} MiB or more",
-            "use a card with 24 GB, or expect it to be slow or to fail for want of memory",
+            f"{card} has {memory[best]} MiB of memory; video generation is set for {needed} MiB or more",
+            "for a card with 24 GB set settings.comfyui.profile to 24gb; with a smaller one expect it to be slow, or "
+            "to fail for want of memory",
         )
     major = driver.partition(".")[0]
     if major.isdecimal() and int(major) < DRIVER:
@@ -123,9 +126,9 @@ def _cards(name: str, gpu: Gpu) -> Iterator[Finding]:
         )
     parts = capability.split(".")
     if all(part.isdecimal() for part in parts) and tuple(map(int, parts)) < CAPABILITY:
-        needed = ".".join(map(str, CAPABILITY))
+        oldest = ".".join(map(str, CAPABILITY))
         yield warn(
             "gpu-capability",
-            f"{card} has compute capability {capability}; CUDA 13 needs {needed} or newer",
+            f"{card} has compute capability {capability}; CUDA 13 needs {oldest} or newer",
             "use a newer card (Turing, of 2018, or later)",
         )

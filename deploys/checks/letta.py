@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from deploys import layout, letta_image
-from deploys.checks import engine, leftovers, network, room
+from deploys.checks import engine, leftovers, network, ports
 from deploys.finding import Finding
 from facts.fitness import HostState
 from files.lettabox import neighbours
@@ -15,7 +15,6 @@ def findings(name: str, now: HostState, settings: Settings) -> Iterator[Finding]
     """What the host of the Letta server must have, and what must not be there."""
     yield from _ports(name, now, settings)
     yield from engine.findings(name, now)
-    yield from room.findings(name, now, settings)
     yield from network.findings(name, now, settings)
     yield from leftovers.findings(name, now, settings)
     yield from _secrets(name, now)
@@ -24,31 +23,21 @@ def findings(name: str, now: HostState, settings: Settings) -> Iterator[Finding]
 
 
 def _ports(name: str, now: HostState, settings: Settings) -> Iterator[Finding]:
-    if not now.seen.ss:
-        yield Finding(name, "ports", "cannot see who listens where: there is no ss", "apt-get install iproute2")
+    if blind := ports.blind(name, now):
+        yield from blind
         return
     for service, wanted in settings.listeners().items():
         whose = f"letta-{_CONTAINER[service]}"
         if other := neighbours.on_port(now.seen, wanted.bind, wanted.port, whose):
-            yield _taken(name, other, f"settings.{service}.port")
+            yield ports.taken(name, other, f"settings.{service}.port")
     told = settings.router
     if told.git and (
         other := neighbours.on_port(now.seen, settings.router_host, told.port, "the router", now.router_pids)
     ):
-        yield _taken(name, other, "settings.router.port")
+        yield ports.taken(name, other, "settings.router.port")
 
 
 _CONTAINER = {"postgres": "postgres", "redis": "redis", "letta": "server", "nginx": "nginx", "ollama": "ollama"}
-
-
-def _taken(name: str, other: neighbours.Duplicate, setting: str) -> Finding:
-    return Finding(
-        name,
-        "port",
-        other.what,
-        f"look: {other.look}; stop it: {other.stop}; or set {setting} to a free one",
-        f"{other.where}, {other.since}, by {other.started_by}",
-    )
 
 
 def _secrets(name: str, now: HostState) -> Iterator[Finding]:
@@ -93,6 +82,11 @@ def _keys(name: str, now: HostState, settings: Settings) -> Iterator[Finding]:
     """Keys that this environment should hold, where the box has none from an earlier deploy."""
     wanted = [(f"provider {one}", f"provider-{one}", told.key) for one, told in settings.providers.items() if told.key]
     wanted += [("the router", f"router-{one}", variable) for one, variable in settings.router.secrets.items()]
+    yield from keys(name, now, wanted)
+
+
+def keys(name: str, now: HostState, wanted: list[tuple[str, str, str]]) -> Iterator[Finding]:
+    """Keys that neither the environment nor the box has, of (whose, name of the secret, variable)."""
     for whose, secret, variable in wanted:
         try:
             missing = environment.value(variable) is None and secret not in now.secrets

@@ -1,11 +1,11 @@
-"""Room for the stack: disk, with the sum of what a deploy pulls and downloads, and memory."""
+"""Room for the stack and the studio: disk, with the sum of what a deploy pulls and downloads, and memory."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
-from deploys import layout, letta_image
+from deploys import comfyui, layout, letta_image
 from deploys.finding import Finding, Severity
 from facts.fitness import HostState
-from inventory.schema import Settings, size
+from inventory.schema import Model, Settings, size
 
 GB = 1000**3
 MB = 1000**2
@@ -31,15 +31,50 @@ MEMORY = {
 }
 COMFORTABLE = 3500 * MB  # what a machine sold with 4 GB has at least
 
+# A release of ComfyUI: 6.2 GB, without a GPU as well, and meanwhile what pip downloads; 9.4 GB were seen.
+COMFYUI = 10 * GB
+PIP_CACHE = 4 * GB  # kept, so that the next release needs no download of PyTorch
+# LTX-2 streams its weights from memory: what a machine sold with 64 GB has at least, and the same with swap.
+STUDIO_MEMORY, STUDIO_WITH_SWAP = 60 * GB, 90 * GB
 
-def findings(name: str, now: HostState, settings: Settings) -> Iterator[Finding]:
-    """Too little room for what is still to come."""
-    yield from _disk(name, now, settings)
-    yield from _memory(name, now)
+
+def findings(
+    name: str, now: HostState, settings: Settings, groups: Collection[str], models: dict[str, Model] | None = None
+) -> Iterator[Finding]:
+    """Too little room for what is still to come, on a host of these groups; `models` are to be downloaded there."""
+    items = wanted(now, settings) if "letta" in groups else [("our code", "code", CODE), ("kept free", "code", SPARE)]
+    if "gpu" in groups:
+        items += studio(now, settings) + _models(now, models or {})
+    yield from _disk(name, now, items)
+    if "letta" in groups:
+        yield from _inodes(name, now)
+        yield from _memory(name, now)
+    if "gpu" in groups and settings.comfyui.device == "cuda":
+        yield from _studio_memory(name, now)
+
+
+def studio(now: HostState, settings: Settings) -> list[tuple[str, str, int]]:
+    """What is still to land on a host that renders, like `wanted`."""
+    items = []
+    if comfyui.release(settings.comfyui) not in now.releases:
+        items += [("a release of ComfyUI", "code", COMFYUI)]
+        # Of an earlier release most of it is there.
+        items += [] if now.releases else [("what pip keeps", "comfyui", PIP_CACHE)]
+    return items
+
+
+def _models(now: HostState, models: dict[str, Model]) -> list[tuple[str, str, int]]:
+    """What the download of the models is still to bring. Of one that is not locked nobody knows the size."""
+    items = []
+    for label, one in models.items():
+        if one.locked and now.models.get(one.path) != one.size:
+            kept = now.models.get(f"{one.path}.{one.sha256[:12]}.part", 0)
+            items += [(label, "models", max(one.size - kept, 0))]
+    return [*items, ("kept free", "models", SPARE)] if items else []
 
 
 def wanted(now: HostState, settings: Settings) -> list[tuple[str, str, int]]:
-    """What is still to land on the host: (what, role of the disk, bytes)."""
+    """What is still to land on the host of Letta: (what, role of the disk, bytes)."""
     items = []
     letta = settings.letta
     if letta_image.base(settings) not in now.images:
@@ -65,10 +100,10 @@ def wanted(now: HostState, settings: Settings) -> list[tuple[str, str, int]]:
     return items
 
 
-def _disk(name: str, now: HostState, settings: Settings) -> Iterator[Finding]:
-    items = wanted(now, settings)
+def _disk(name: str, now: HostState, items: list[tuple[str, str, int]]) -> Iterator[Finding]:
     for mount, free in {disk.mount: disk.free for disk in now.disks.values()}.items():
         here = [(what, needed) for what, role, needed in items if role in now.disks and now.disks[role].mount == mount]
+        here = list(dict.fromkeys(here))  # what is kept free counts once
         needed = sum(one for _, one in here)
         if free < needed:
             made_of = ", ".join(f"{what} {_gb(one)}" for what, one in here)
@@ -80,6 +115,9 @@ def _disk(name: str, now: HostState, settings: Settings) -> Iterator[Finding]:
                 + ("; what Docker holds: docker system df" if now.engine else ""),
                 cause=f"still to come, in GB: {made_of}",
             )
+
+
+def _inodes(name: str, now: HostState) -> Iterator[Finding]:
     there = now.disks.get("docker")
     # The database is there: so are the images.
     if there and there.inodes is not None and there.inodes < INODES and layout.VOLUMES[0] not in now.volumes:
@@ -120,6 +158,23 @@ def _memory(name: str, now: HostState) -> Iterator[Finding]:
             f"{_gb(available)} GB of its {has} are available, needed are {_gb(needed)} GB",
             "stop what is not needed there: ps -eo rss,pid,user,args --sort -rss | head",
             cause=f"other programs use the rest; needed are, {made_of}",
+            severity=Severity.WARNING,
+        )
+
+
+def _studio_memory(name: str, now: HostState) -> Iterator[Finding]:
+    memory = now.environment.memory
+    if len(memory) < 4:
+        return  # the kernel does not tell
+    total, swap = memory["MemTotal"], memory["SwapTotal"]
+    if total < STUDIO_MEMORY or total + swap < STUDIO_WITH_SWAP:
+        yield Finding(
+            name,
+            "comfyui-memory",
+            f"has {_gb(total)} GB of memory and {_gb(swap)} GB of swap; LTX-2 is made for "
+            f"{_gb(STUDIO_MEMORY)} GB, and {_gb(STUDIO_WITH_SWAP)} GB with swap",
+            "give the host more memory or swap, or expect it to be slow, or ComfyUI to be ended for want of memory",
+            cause="its weights are streamed from memory, and are read from the disk again and again where it is short",
             severity=Severity.WARNING,
         )
 

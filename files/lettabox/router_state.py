@@ -5,10 +5,10 @@ Run by every deploy as a fact, with the system's Python: only the standard libra
 
 import hashlib
 import json
-import subprocess
 from typing import Any
 
 from lettabox import paths, secrets
+from lettabox.unit import show
 
 SERVICE = "lettabox-router.service"
 # One file with all secret variables, which systemd reads; made of the secrets router-NAME.
@@ -18,13 +18,6 @@ ENVIRONMENT = "router.env"
 def secret_name(variable: str) -> str:
     """Name of the secret that is a variable of the router."""
     return f"router-{variable}"
-
-
-def show(*properties: str) -> dict[str, str]:
-    """Properties of the unit, as systemd has them."""
-    words = [f"--property={name}" for name in properties]
-    said = subprocess.run(["systemctl", "show", SERVICE, *words], capture_output=True, text=True, check=True).stdout
-    return dict(line.split("=", 1) for line in said.splitlines())
 
 
 def applied() -> str:
@@ -41,7 +34,7 @@ def applied() -> str:
 def state() -> dict[str, Any]:
     """{"unit": hash of the unit's file or None, "good": it runs as it was last found healthy, "keys": fingerprints}."""
     unit = paths.ROUTER_UNIT
-    now = show("ActiveState", "UnitFileState")
+    now = show(SERVICE, "ActiveState", "UnitFileState")
     try:
         found = json.loads(paths.ROUTER_APPLIED.read_text())["applied"]
     except (FileNotFoundError, ValueError, LookupError):
