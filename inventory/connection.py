@@ -3,11 +3,15 @@
 from pathlib import Path
 from typing import Any
 
+from inventory import models
 from inventory.schema import Inventory
 
 
 def host_data(inventory: Inventory, name: str, file: Path) -> dict[str, Any]:
-    """pyinfra's data of one host: its connector's options, the settings, and which inventory they came from."""
+    """pyinfra's data of one host: its connector's options, the settings, and which inventory they came from.
+
+    Raises SettingsError where the lock of the models of a host with a GPU cannot be read.
+    """
     host = inventory.hosts[name]
     data: dict[str, Any] = {
         "ssh_hostname": host.address,
@@ -15,6 +19,7 @@ def host_data(inventory: Inventory, name: str, file: Path) -> dict[str, Any]:
         "ssh_user": host.user,
         "ssh_strict_host_key_checking": "yes" if host.known_hosts else "accept-new",
         "settings": inventory.settings,
+        "models": _models(inventory, file) if name in inventory.groups.gpu else {},
         "inventory_file": str(file),
         "inventory_name": inventory.name,
         "takes_over": inventory.takes_over,
@@ -27,3 +32,7 @@ def host_data(inventory: Inventory, name: str, file: Path) -> dict[str, Any]:
     if host.known_hosts:
         data["ssh_known_hosts_file"] = str(host.known_hosts)
     return data
+
+
+def _models(inventory: Inventory, file: Path) -> dict[str, models.Model]:
+    return models.wanted(inventory.settings.models, models.read_lock(models.lock_path(file)))

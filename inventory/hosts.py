@@ -26,6 +26,7 @@ def _may_stop(current):
 try:
     _file = find()
     _inventory = load(_file)
+    _data = {_name: host_data(_inventory, _name, _file) for _name in _inventory.hosts}
 except SettingsError as _error:
     # SystemExit, because pyinfra shows any other exception from here with a traceback or this file's line.
     raise SystemExit(str(_error)) from None
@@ -44,6 +45,6 @@ logging.getLogger("paramiko").addHandler(logging.NullHandler())
 state.should_raise_failed_hosts = _may_stop
 
 _asked = asked()
-letta = [(_name, host_data(_inventory, _name, _file) | _asked) for _name in _inventory.groups.letta]
+letta = [(_name, _data[_name] | _asked) for _name in _inventory.groups.letta]
 if _inventory.groups.gpu:  # pyinfra takes no empty group
-    gpu = [(_name, host_data(_inventory, _name, _file) | _asked) for _name in _inventory.groups.gpu]
+    gpu = [(_name, _data[_name] | _asked) for _name in _inventory.groups.gpu]

@@ -165,14 +165,16 @@ def _unknown_key(path: tuple[str | int, ...]) -> str:
 
 def _keys_at(path: tuple[str | int, ...]) -> list[str]:
     model: type[BaseModel] = schema.Inventory
-    by_name = False  # this part of the path is a name of the operator's choice
+    by_name = False  # this part of the path is a name of the operator's choice, or a place in a list
     for part in path:
         if by_name:
             by_name = False
             continue
         annotation = model.model_fields[str(part)].annotation
-        by_name = get_origin(annotation) is dict
-        annotation = get_args(annotation)[1] if by_name else annotation
+        by_name = get_origin(annotation) in (dict, list)
+        # What is inside: of a mapping or a list the values, of something that may be left out the something.
+        inside = [one for one in get_args(annotation) if isinstance(one, type) and issubclass(one, BaseModel)]
+        annotation = inside[-1] if inside else annotation
         assert isinstance(annotation, type) and issubclass(annotation, BaseModel)
         model = annotation
     return list(model.model_fields)

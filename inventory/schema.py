@@ -22,7 +22,8 @@ from pydantic import (
     model_validator,
 )
 
-from inventory import endpoint_type, letta_environment, providers
+from files.lettabox import workflow_form
+from inventory import comfyui, endpoint_type, letta_environment, providers
 
 PRIVATE = [ipaddress.ip_network(net) for net in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7")]
 DOCKER_BRIDGE = ipaddress.ip_network("172.17.0.0/16")
@@ -184,6 +185,12 @@ def size(value: str) -> int:
     if not re.fullmatch(r"[1-9][0-9]{0,11}[kmg]", value):
         raise ValueError("not a size; write a whole number and k, m or g, for example 512m or 4g")
     return int(value[:-1]) * _UNIT[value[-1]]
+
+
+def _limit(value: str) -> str:
+    if value:
+        size(value)
+    return value
 
 
 def _sized(least: str, most: str) -> AfterValidator:
@@ -622,6 +629,161 @@ class Router(_Model):
         return self
 
 
+class CustomNodes(_Model):
+    git: Annotated[str, AfterValidator(providers.checked_git)] = Field(
+        min_length=1, description="Repository of the custom nodes: an URL, or a path on the box."
+    )
+    revision: Annotated[str, AfterValidator(providers.checked_revision)] = Field(
+        min_length=1, description="Their commit, all 40 digits: custom nodes are code that runs as ComfyUI."
+    )
+
+
+class ComfyUI(_Model):
+    git: Annotated[str, AfterValidator(providers.checked_git)] = Field(
+        comfyui.URL, min_length=1, description="Repository of ComfyUI: an URL, or a path on the box."
+    )
+    revision: Annotated[str, AfterValidator(providers.checked_revision)] = Field(
+        comfyui.REVISION, min_length=1, description="Commit to run, all 40 digits; the default is v0.33.0."
+    )
+    profile: comfyui.Profile = Field(
+        "24gb",
+        description="What it runs on, which sets its flags: 24gb or 32gb of GPU memory, cpu (for tests: no GPU is "
+        "needed, and none is used), or custom (flags alone).",
+    )
+    flags: Annotated[list[str], AfterValidator(comfyui.checked_flags)] = Field(
+        default_factory=list, description="Further flags of ComfyUI, such as --novram; with custom, all of them."
+    )
+    port: Port = Field(8188, description="Port of ComfyUI on loopback; nothing but the studio talks to it.")
+    start_timeout: int = Field(300, ge=5, le=3600, description="Seconds it gets to answer after a start.")
+    memory: Annotated[str, AfterValidator(_limit)] = Field(
+        "", description="Memory limit of the service, such as 60g; \"\" for none. Set one only where there is swap."
+    )
+    constraints: File = Field(
+        None,
+        exclude=True,  # a path of the operator's machine is nothing for the box
+        description="Constraints file for its Python packages, instead of the one that fits the default revision.",
+    )
+    custom_nodes: dict[Annotated[str, AfterValidator(comfyui.checked_name)], CustomNodes] = Field(
+        default_factory=dict
+    )
+
+    @property
+    def all_flags(self) -> list[str]:
+        """The profile's flags and the further ones."""
+        return [*comfyui.PROFILES[self.profile], *self.flags]
+
+    @property
+    def device(self) -> str:
+        """What it is to compute with, as ComfyUI calls it: "cpu" or "cuda"."""
+        return "cpu" if "--cpu" in self.all_flags else "cuda"
+
+
+class Model(_Model):
+    repository: Annotated[str, AfterValidator(comfyui.checked_repository)] = Field(
+        description="Its repository on the hub, such as Lightricks/LTX-2."
+    )
+    revision: Annotated[str, AfterValidator(providers.checked_revision)] = Field(
+        "", description="Commit of the repository; empty until `make models-lock` has read it."
+    )
+    file: Annotated[str, AfterValidator(comfyui.checked_file)] = Field(description="Path of the file in there.")
+    folder: Annotated[str, AfterValidator(comfyui.checked_folder)] = Field(
+        description="Folder below models/ that it belongs into, such as checkpoints."
+    )
+    sha256: Annotated[str, AfterValidator(_sha256)] = Field("", description="Its hash; empty until locked.")
+    size: int = Field(0, ge=0, description="Its bytes; 0 until locked.")
+
+    @property
+    def path(self) -> str:
+        """Where it lands below models/."""
+        return f"{self.folder}/{self.file.rpartition('/')[2]}"
+
+    @property
+    def locked(self) -> bool:
+        """Whether all is known of it that a download is checked by."""
+        return bool(self.revision and self.sha256 and self.size)
+
+
+class Models(_Model):
+    set: comfyui.ModelSet = Field(
+        "ltx-2",
+        description="Files to have: ltx-2 (those of ComfyUI's own text-to-video template), lightricks (those of "
+        "Lightricks' workflow, with its custom nodes), or none.",
+    )
+    endpoint: Annotated[str, AfterValidator(comfyui.checked_endpoint)] = Field(
+        "https://huggingface.co", description="The hub they come from, as the box sees it."
+    )
+    token: Variable = Field(
+        "", description="Name of the variable of your environment with a token of the hub, for gated repositories."
+    )
+    files: dict[Annotated[str, AfterValidator(comfyui.checked_name)], Model] = Field(default_factory=dict)
+
+    @property
+    def declared(self) -> dict[str, Model]:
+        """{name: model} of the set and of files, which replace those of the set by their names."""
+        return {name: Model(**fields) for name, fields in comfyui.set_files(self.set).items()} | self.files
+
+    @model_validator(mode="after")
+    def _places_differ(self) -> "Models":
+        first: dict[str, str] = {}
+        found: list[tuple[tuple[str | int, ...], str, bool]] = []
+        for name, one in self.declared.items():
+            if one.path in first:
+                other = first[one.path]
+                here, there = (name, other) if name in self.files else (other, name)
+                text = f"lands on models/{one.path}, as {there} does; give it another folder, or use the name {there}"
+                found.append((("files", here), text, False))
+            first.setdefault(one.path, name)
+        if found:
+            raise Problems(found)
+        return self
+
+
+class Place(_Model):
+    node: str = Field(min_length=1, max_length=100, description="Id of the node in the API form, such as 92:3.")
+    input: str = Field(min_length=1, max_length=100, description="Name of its input, such as text.")
+
+
+class Manifest(_Model):
+    prompt: Place | None = Field(None, description="Where the prompt goes: {node: \"92:3\", input: text}.")
+    seeds: list[Place] = Field(
+        default_factory=list, max_length=50, description="Every place of a seed, the base stage's first."
+    )
+    width: Place | None = Field(None, description="Where the width goes.")
+    height: Place | None = Field(None, description="Where the height goes.")
+    frames: Place | None = Field(None, description="Where the number of frames goes.")
+    output: str = Field("", max_length=100, description="Id of the node that saves the video.")
+
+
+class Workflow(_Model):
+    template: Annotated[str, AfterValidator(comfyui.checked_template)] = Field(
+        "video_ltx2_t2v", description="Template of ComfyUI's own package that makes the videos."
+    )
+    file: File = Field(
+        None,
+        exclude=True,
+        description="Your own workflow instead, as ComfyUI exports it (File > Export (API)) or saves it.",
+    )
+    manifest: Manifest = Field(default_factory=Manifest)
+
+    @model_validator(mode="after")
+    def _is_a_workflow(self) -> "Workflow":
+        if self.file is None:
+            return self
+        try:
+            # One more byte than it may have: a file without end must not be read to the end.
+            with self.file.open("rb") as file:
+                form, workflow = workflow_form.parse(file.read(workflow_form.LIMIT + 1))
+        except OSError as error:
+            text = f"cannot be read: {_reason(error)}; name a readable file"
+            raise Problems([(("file",), text, True)]) from None
+        except ValueError as error:
+            raise Problems([(("file",), str(error), True)]) from None
+        wrong = workflow_form.misplaced(workflow, self.manifest.to_json()) if form == "api" else ()
+        if found := [(("manifest", *path), text, False) for path, text in wrong]:
+            raise Problems(found)
+        return self
+
+
 class Settings(_Model):
     network: Network = Field(default_factory=Network)
     docker: Docker = Field(default_factory=Docker)
@@ -633,6 +795,9 @@ class Settings(_Model):
     ollama: Ollama = Field(default_factory=Ollama)
     providers: Providers = Field(default_factory=dict)
     router: Router = Field(default_factory=Router)
+    comfyui: ComfyUI = Field(default_factory=ComfyUI)
+    models: Models = Field(default_factory=Models)
+    workflow: Workflow = Field(default_factory=Workflow)
     acknowledged: list[Annotated[str, AfterValidator(_acknowledgement)]] = Field(
         default_factory=list,
         max_length=100,
@@ -687,6 +852,13 @@ class Settings(_Model):
                 for name, service in services.items()
                 if service.port == self.router.port and _overlap(service.bind, self.router_host)
             ]
+        nodes = [one.git for one in self.comfyui.custom_nodes.values()]
+        if missing := comfyui.missing_nodes(self.models.set, nodes):
+            text = (
+                f"{self.models.set} needs the custom nodes {' and '.join(missing)}; add them to "
+                f"settings.comfyui.custom_nodes with a commit each: {', '.join(missing.values())}"
+            )
+            found.append((("models", "set"), text, False))
         found += self._providers_misfit()
         if found:
             raise Problems(found)
@@ -773,16 +945,22 @@ class Inventory(_Model):
 
     @field_validator("settings")
     @classmethod
-    def _ssh_port_is_free(cls, value: Settings, info: ValidationInfo) -> Settings:
+    def _ports_are_free(cls, value: Settings, info: ValidationInfo) -> Settings:
         hosts, groups = info.data.get("hosts"), info.data.get("groups")
         if hosts is None or groups is None:
             return value
-        host = groups.letta[0]
+        ports = [(groups.letta[0], name, service.port) for name, service in value.listeners().items()]
+        ports += [(name, "comfyui", value.comfyui.port) for name in groups.gpu]
         found = [
             ((name, "port"), f"is the SSH port of {host} (hosts.{host}.port); use another", True)
-            for name, service in value.listeners().items()
-            if service.port == hosts[host].port
+            for host, name, port in ports
+            if port == hosts[host].port
         ]
+        for name, service in value.listeners().items() if groups.letta[0] in groups.gpu else ():
+            if service.port == value.comfyui.port and _overlap(service.bind, "127.0.0.1"):
+                # Point at the one the operator wrote, not at a default.
+                here, there = ("comfyui", name) if "port" in value.comfyui.model_fields_set else (name, "comfyui")
+                found.append(((here, "port"), f"the same port as settings.{there}.port; use another", True))
         if found:
             raise Problems(found)
         return value
