@@ -22,6 +22,7 @@ LOWER ?=
 AGENT ?=
 JSON ?=
 START ?=
+UPDATE ?=
 
 RUN := .venv/installed-run
 TEST := .venv/installed-test
@@ -32,6 +33,7 @@ PYINFRA := .venv/bin/pyinfra inventory deploy.py $(if $(HOST),--limit $(HOST))
 quiet := $(if $(findstring s,$(firstword -$(MAKEFLAGS))),--quiet)
 remote = $(PYTHON) -m inventory.remote $(quiet) $(if $(HOST),--host $(HOST))
 letta = $(remote) --group letta $(1) -- lettabox letta
+comfyui = $(remote) --group gpu $(1) -- lettabox comfyui
 
 .PHONY: help
 help: ## print this menu
@@ -108,6 +110,26 @@ letta-providers: $(RUN) ## set up the declared model providers, read their model
 letta-password: $(RUN) ## print the server password (make -s letta-password prints just it)
 	@$(call letta) password
 
+.PHONY: comfyui-start
+comfyui-start: $(RUN) ## start ComfyUI and wait until it is healthy
+	@$(call comfyui) start
+
+.PHONY: comfyui-stop
+comfyui-stop: $(RUN) ## stop it (asks when jobs are lost; YES=1 does not)
+	@$(call comfyui,--ask) stop $(if $(YES),--yes)
+
+.PHONY: comfyui-restart
+comfyui-restart: $(RUN) ## restart it and wait until it is healthy (asks when jobs are lost; YES=1 does not)
+	@$(call comfyui,--ask) restart $(if $(YES),--yes)
+
+.PHONY: comfyui-status
+comfyui-status: $(RUN) ## one screen: health, version, device, queue, release, service
+	@$(call comfyui) status
+
+.PHONY: comfyui-logs
+comfyui-logs: $(RUN) ## follow its log (TAIL=100, FOLLOW=0 to print and end)
+	@$(call comfyui,--ask) logs --tail $(TAIL) $(if $(filter 1,$(FOLLOW)),--follow)
+
 .PHONY: image-save
 image-save: $(RUN) ## carry all images of the box to FILE=letta-images.tar.zst (or .tar.gz, .tar)
 	@$(PYTHON) -m inventory.transfer save $(if $(HOST),--host $(HOST)) '$(FILE)'
@@ -116,9 +138,17 @@ image-save: $(RUN) ## carry all images of the box to FILE=letta-images.tar.zst (
 image-load: $(RUN) ## check the images in FILE= and load them on the box (SHA256= as image-save printed it)
 	@$(PYTHON) -m inventory.transfer load $(if $(HOST),--host $(HOST)) $(if $(SHA256),--sha256 $(SHA256)) '$(FILE)'
 
+.PHONY: models-lock
+models-lock: $(RUN) ## read revision, size and hash of the declared models from the hub, and keep them (UPDATE=1: anew)
+	@$(PYTHON) -m inventory.models_lock $(if $(UPDATE),--update)
+
+.PHONY: models-status
+models-status: $(RUN) ## how far the download of the models is, and what is missing (make -s models-status JSON=1)
+	@$(remote) --group gpu -- lettabox models status $(if $(JSON),--json)
+
 .PHONY: verify
-verify: $(RUN) ## check the live host from outside: testinfra and the real API
-	@$(remote) --group letta
+verify: $(RUN) ## check the live hosts from outside: testinfra, the real APIs, one tiny real clip
+	@$(remote)
 	@$(PYTHON) -m pytest -q tests/online $(if $(HOST),--host $(HOST))
 
 .PHONY: demo
@@ -160,3 +190,7 @@ lock: $(TEST) ## write requirements/*.txt anew from requirements/*.in
 		.venv/bin/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header \
 			--no-emit-index-url --no-emit-find-links --no-annotate \
 			requirements/$$name.in -o requirements/$$name.txt; done
+	@# A part of one program: what it asks for besides is not wanted.
+	@.venv/bin/uv pip compile -q --no-deps --universal --python-version 3.11 --generate-hashes --no-header \
+		--no-emit-index-url --no-emit-find-links --no-annotate \
+		requirements/workflow_tools.in -o requirements/workflow_tools.txt

@@ -1,14 +1,17 @@
-"""Turn the hosts of the inventory into a Letta server: `pyinfra inventory deploy.py`."""
+"""Turn the hosts of the inventory into a Letta server and a video studio: `pyinfra inventory deploy.py`."""
 
 from pyinfra import host
 
 from deploys import connection, lock, preflight, progress, read_ahead
 from deploys.box import box
+from deploys.comfyui import comfyui
 from deploys.docker_engine import docker_engine
 from deploys.letta_image import letta_image
 from deploys.letta_stack import letta_stack
 from deploys.llm_providers import llm_providers
 from deploys.llm_router import llm_router
+from deploys.models import models
+from deploys.workflow import workflow
 
 connection.without_delay()
 progress.show_seconds()
@@ -24,3 +27,7 @@ with read_ahead.operations():
         letta_stack()
         llm_router()
         llm_providers()
+    if "gpu" in host.groups:
+        comfyui()
+        models()
+        workflow()

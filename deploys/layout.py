@@ -11,6 +11,13 @@ OWNER = f"{STATE}/owner.json"  # which inventory deploys to the box
 LOGS = "/var/log/lettabox"
 ROUTER = f"{CODE}/router"  # a checkout for each release
 ROUTER_WANTED = f"{CODE}/router.service"  # the unit; `lettabox router deploy` puts it in its place
+COMFYUI = f"{CODE}/comfyui"  # a folder for each release: its checkout and its virtual environment
+COMFYUI_DATA = "/var/lib/comfyui"  # ComfyUI's base directory: models, input, output, temp, user
+COMFYUI_WANTED = f"{CODE}/comfyui.service"  # the unit; `lettabox comfyui deploy` puts it in its place
+COMFYUI_CONSTRAINTS = f"{CODE}/comfyui.constraints.txt"  # pins of its Python packages
+MODELS_WANTED = f"{CONFIG}/models.json"  # the files to have, with their hashes
+WORKFLOW_WANTED = f"{CONFIG}/workflow.json"  # the operator's own workflow, if there is one
+WORKFLOW_TOOLS = f"{CODE}/workflow-tools"  # the converter: a virtual environment, which nothing imports
 COMMAND = "/usr/local/bin/lettabox"
 
 COMPOSE_PROJECT = "letta"

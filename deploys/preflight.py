@@ -11,9 +11,11 @@ from pyinfra.api.output import echo
 from pyinfra.context import ctx_host
 
 from deploys import owner
-from deploys.checks import duplicates, gpu
+from deploys.checks import comfyui as comfyui_checks
+from deploys.checks import duplicates, gpu, room
 from deploys.checks import host as host_checks
 from deploys.checks import letta as letta_checks
+from deploys.checks import models as model_checks
 from deploys.finding import Finding, Severity
 from facts.fitness import Fitness, HostState
 
@@ -84,17 +86,29 @@ def _findings(seen: dict[str, HostState | None]) -> Iterator[Finding]:
             continue
         one = inventory.get_host(name)
         yield from host_checks.findings(name, now)
+        if now.sudo:
+            yield from room.findings(name, now, one.data.settings, one.groups, one.data.models)
+        if "gpu" in one.groups and now.sudo:
+            yield from comfyui_checks.findings(name, now, one.data.settings, alone="letta" not in one.groups)
+            yield from model_checks.findings(name, now, one.data.settings, one.data.models)
         if "letta" in one.groups and now.sudo:
             yield from letta_checks.findings(name, now, one.data.settings)
             yield from duplicates.findings(name, now, one.data.settings)
             yield from owner.findings(name, now.seen.owner, owner.ours(one), one.data.takes_over)
         if _has_gpu(one):
-            yield from gpu.findings(name, now, studio="gpu" in one.groups, containers=_in_containers(one))
+            profile = one.data.settings.comfyui.profile
+            yield from gpu.findings(
+                name, now, studio=_renders(one), containers=_in_containers(one), profile=profile
+            )
 
 
 def _has_gpu(one: Any) -> bool:
     """Whether the settings give the host a GPU, by its group or for Ollama."""
-    return "gpu" in one.groups or _in_containers(one)
+    return _renders(one) or _in_containers(one)
+
+
+def _renders(one: Any) -> bool:
+    return "gpu" in one.groups and one.data.settings.comfyui.device == "cuda"
 
 
 def _in_containers(one: Any) -> bool:

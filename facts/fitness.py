@@ -12,7 +12,7 @@ from facts.environment import Environment, take
 from files.lettabox import neighbours
 
 # What needs room, in the order in which facts/fitness.sh asks.
-ROLES = ("docker", "code", "packages", "downloads")
+ROLES = ("docker", "code", "packages", "downloads", "comfyui", "models")
 
 
 LOOK = Path(neighbours.__file__).with_name("look.sh")
@@ -45,7 +45,12 @@ class HostState:
     volumes: set[str] = field(default_factory=set)
     networks: dict[str, list[IPv4Network | IPv6Network]] = field(default_factory=dict)
     images: dict[str, set[str]] = field(default_factory=dict)  # name -> its digests, and local:<id>
+    models: dict[str, int] = field(default_factory=dict)  # path below models/ -> bytes of a file there
     router_pids: set[int] = field(default_factory=set)  # processes of our router's unit
+    comfyui_pids: set[int] = field(default_factory=set)  # processes of the unit comfyui.service
+    releases: set[str] = field(default_factory=set)  # of ComfyUI, installed ones
+    foreign_unit: str = ""  # a file of that unit that is not ours
+    python: str = ""  # version of the system's, such as "3.13"; "" without one
     environment: Environment = field(default_factory=Environment)
     seen: neighbours.Seen = field(default_factory=neighbours.Seen)  # what runs there, and who listens
     unreadable: list[str] = field(default_factory=list)  # answers that are not what they should be
@@ -78,7 +83,7 @@ class Fitness(FactBase[HostState]):
 
 
 def _take(state: HostState, key: str, value: str) -> None:
-    if key in ("os", "os_name", "arch", "init", "daemon_json", "engine", "service"):
+    if key in ("os", "os_name", "arch", "init", "daemon_json", "engine", "service", "foreign_unit", "python"):
         setattr(state, key, value.strip())
     elif key == "sudo":
         state.sudo = value == "yes"
@@ -90,12 +95,17 @@ def _take(state: HostState, key: str, value: str) -> None:
         state.disks[role] = Disk(int(free) * 1024, int(inodes) if inodes.isdecimal() else None, mount)
     elif key == "secrets":
         state.secrets = set(value.split())
-    elif key == "router_pids":
-        state.router_pids = set(map(int, value.split()))
+    elif key in ("router_pids", "comfyui_pids"):
+        setattr(state, key, set(map(int, value.split())))
+    elif key == "release":
+        state.releases.add(value)
     elif key == "images":
         state.recorded_images = {str(name): str(one) for name, one in json.loads(value or "{}").items()}
     elif key == "loaded":
         state.loaded = {str(id_): str(digest) for id_, digest in json.loads(value or "{}").items()}
+    elif key == "model":
+        size, path = value.split(None, 1)
+        state.models[path] = int(size)
     elif key == "volume":
         state.volumes.add(value)
     elif key == "network":

@@ -44,10 +44,18 @@ if [ "$sudo" = yes ]; then
     echo "daemon_json=$daemon_json"
     echo "images=$(one_line /var/lib/lettabox/images.json)"
     echo "loaded=$(one_line /var/lib/lettabox/loaded.json)"
-    # By control group, in the place of version 2 or 1: whoever of the unit's processes listens.
-    echo "router_pids=$(cat /sys/fs/cgroup/system.slice/lettabox-router.service/cgroup.procs \
-        /sys/fs/cgroup/systemd/system.slice/lettabox-router.service/cgroup.procs 2>/dev/null | tr '\n' ' ')"
+    # By control group, in the place of version 2 or 1: whoever of a unit's processes listens.
+    pids_of() {
+        cat "/sys/fs/cgroup/system.slice/$1/cgroup.procs" "/sys/fs/cgroup/systemd/system.slice/$1/cgroup.procs" \
+            2>/dev/null | tr '\n' ' '
+    }
+    echo "router_pids=$(pids_of lettabox-router.service)"
+    echo "comfyui_pids=$(pids_of comfyui.service)"
+    ls /opt/lettabox/comfyui 2>/dev/null | sed -n 's/^\(.*\)\.complete$/release=\1/p'
+    unit=/etc/systemd/system/comfyui.service
+    if [ -e $unit ] && ! grep -q '^# Written by lettabox' $unit; then echo "foreign_unit=$unit"; fi
     echo "secrets=$(find /etc/lettabox/secrets -type f -size +0 -printf '%f ' 2>/dev/null)"
+    find /var/lib/comfyui/models -type f -printf 'model=%s %P\n' 2>/dev/null
     info=$(docker info --format '{{.ServerVersion}} {{.DockerRootDir}};{{range .ClientInfo.Plugins}}{{if eq .Name "compose"}}{{.Version}};{{.Path}}{{end}}{{end}}' 2>/dev/null)
     engine=${info%%;*}
     compose=${info#*;}
@@ -62,10 +70,14 @@ if [ "$sudo" = yes ]; then
     ls "$root/volumes" 2>/dev/null | sed 's/^/volume=/'
 fi
 
+# The system's Python is a link to python3.13, or whatever its version is; a bare host has none.
+python=$(readlink -f /usr/bin/python3 2>/dev/null)
+case $python in */python3.*) echo "python=${python##*/python}" ;; esac
+
 # Free kilobytes and inodes where things land, on the nearest parent that exists: the engine's data, our
-# code, packages, and their downloads.
+# code, packages, their downloads, ComfyUI's base directory, and its models, which may have a disk of their own.
 set --
-for path in "$root" /opt /usr /var/cache/apt; do
+for path in "$root" /opt /usr /var/cache/apt /var/lib/comfyui /var/lib/comfyui/models; do
     while [ ! -d "$path" ]; do path=${path%/*}; path=${path:-/}; done
     set -- "$@" "$path"
 done

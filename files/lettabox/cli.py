@@ -8,21 +8,29 @@ from contextlib import nullcontext
 import click
 
 from lettabox import check as check_
+from lettabox import comfyui as comfyui_
 from lettabox import context as context_
-from lettabox import image_archive, lock
+from lettabox import image_archive, lock, workflow_render
 from lettabox import letta as letta_
+from lettabox import models as models_
 from lettabox import providers as providers_
 from lettabox import router as router_
 from lettabox import secrets as secrets_
+from lettabox import workflow as workflow_
 from lettabox.errors import FAILED, USAGE, LettaboxError
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.pass_context
 def cli(context: click.Context) -> None:
-    """Care for the Letta server on this box. Exit codes: 0 fine, 1 failed or stopped,
+    """Care for the Letta server and the video studio on this box. Exit codes: 0 fine, 1 failed or stopped,
     2 unhealthy or unreachable, 3 another Letta is here, 4 wrong use, 75 somebody else is changing the box."""
-    if context.invoked_subcommand != "check" and os.geteuid() != 0:
+    if context.invoked_subcommand not in ("check", "models"):
+        _needs_root()
+
+
+def _needs_root() -> None:
+    if os.geteuid() != 0:
         raise LettaboxError(f"lettabox needs root: sudo lettabox {' '.join(sys.argv[1:])}", USAGE)
 
 
@@ -125,6 +133,131 @@ def remove() -> None:
     """Stop the router and remove its unit; its checkouts and its home stay."""
     with lock.held("lettabox router remove"):
         router_.remove()
+
+
+@cli.group()
+def comfyui() -> None:
+    """ComfyUI, which renders the videos."""
+
+
+@comfyui.command("deploy")
+@click.argument("release")
+def deploy_comfyui(release: str) -> None:
+    """Get, install and start a release; when it does not become healthy, the one before runs again."""
+    with lock.held("lettabox comfyui deploy"):
+        comfyui_.deploy(release)
+
+
+@comfyui.command("start")
+def start_comfyui() -> None:
+    """Start it and wait until it is healthy."""
+    with lock.held("lettabox comfyui start"):
+        comfyui_.start()
+
+
+@comfyui.command("stop")
+@click.option("--yes", is_flag=True, help="Do not ask, although jobs are lost.")
+def stop_comfyui(yes: bool) -> None:
+    """Stop it until the next start, deploy or boot; asks when jobs are lost."""
+    comfyui_.stop(yes)
+
+
+@comfyui.command("restart")
+@click.option("--yes", is_flag=True, help="Do not ask, although jobs are lost.")
+def restart_comfyui(yes: bool) -> None:
+    """Restart it and wait until it is healthy; asks when jobs are lost."""
+    comfyui_.restart(yes)
+
+
+@comfyui.command("status")
+def status_comfyui() -> None:
+    """One screen: health, version, device, queue, release, address, service."""
+    sys.exit(comfyui_.status())
+
+
+@comfyui.command("logs")
+@click.option("-f", "--follow", is_flag=True)
+@click.option("--tail", type=click.IntRange(0), default=100, show_default=True)
+def logs_comfyui(follow: bool, tail: int) -> None:
+    """Show its log."""
+    comfyui_.logs(follow, tail)
+
+
+@cli.group()
+def workflow() -> None:
+    """The workflow that makes videos."""
+
+
+@workflow.command(name="deploy")
+def deploy_workflow() -> None:
+    """Convert and check it; one that does not fit this ComfyUI leaves the one before in place."""
+    with lock.held("lettabox workflow deploy"):
+        workflow_.deploy()
+
+
+@workflow.command(name="check")
+def check_workflow() -> None:
+    """Are its nodes and models in the running ComfyUI?
+
+    Exit codes: 0 it can run, 1 it never will or none is deployed, 2 models are missing or ComfyUI does not answer."""
+    sys.exit(workflow_.check())
+
+
+@workflow.command(name="show")
+def show_workflow() -> None:
+    """Print it in API form as a deploy would make it, with the ids for settings.workflow.manifest."""
+    workflow_.show()
+
+
+@workflow.command()
+@click.option("--timeout", type=click.IntRange(1), default=300, show_default=True, help="Seconds it may take.")
+@click.option("--json", "as_json", is_flag=True, help="One document on standard output.")
+def render(timeout: int, as_json: bool) -> None:
+    """Make one tiny real clip without any model, look whether it plays, and remove it.
+
+    Exit codes: 0 it plays, 1 it was not made or does not play, 2 ComfyUI does not answer."""
+    workflow_render.show(workflow_render.render(timeout), as_json)
+
+
+@cli.group()
+def models() -> None:
+    """The files of the models that ComfyUI uses."""
+
+
+@models.command("deploy")
+def deploy_models() -> None:
+    """Start the download of what is missing, by the unit comfyui-models, and return."""
+    _needs_root()
+    with lock.held("lettabox models deploy"):
+        models_.deploy()
+
+
+@models.command("remove")
+def remove_models() -> None:
+    """Stop downloads and remove their unit; the files stay."""
+    _needs_root()
+    with lock.held("lettabox models remove"):
+        models_.remove()
+
+
+@models.command()
+@click.option("--token", is_flag=True, help="Read a token of the hub from standard input.")
+def download(token: bool) -> None:
+    """Download what is missing; this is what the unit runs, as the user comfyui.
+
+    Exit codes: 0 all that are locked are there, 1 some are not and trying again does not help, 2 the hub did not
+    give some now."""
+    sys.exit(models_.download(sys.stdin.read().strip() if token else ""))
+
+
+@models.command("status")
+@click.option("--json", "as_json", is_flag=True, help="One document on standard output.")
+def models_status(as_json: bool) -> None:
+    """Where every model stands.
+
+    Exit codes: 0 all are there, 1 some are missing or failed, 2 the download runs."""
+    _needs_root()
+    sys.exit(models_.status(as_json))
 
 
 @cli.group()

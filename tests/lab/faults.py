@@ -2,10 +2,12 @@
 
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 
 import yaml
+
+from tests.lab.environment_faults import meminfo
 
 
 @dataclass(frozen=True)
@@ -19,7 +21,7 @@ class Fault:
     words: tuple[str, ...] = ()  # each must be in the report
     severity: str = "fatal"
     settings: dict = field(default_factory=dict)  # changes to the inventory's settings, as for Laptop.inventory
-    gpu: bool = False  # whether the box is in group gpu too
+    gpu: bool = False  # whether the box is in group gpu too; it has plenty of memory then
 
     def __str__(self) -> str:
         return self.name
@@ -32,6 +34,9 @@ def findings(laptop, inventory=None) -> list[dict]:
     found = json.loads(done.out)["findings"]
     assert (done.code == 0) is not any(one["severity"] == "fatal" for one in found), done.text
     return found
+
+
+PLENTY = Fault("plenty of memory", **meminfo(128_000, 100_000), ids=[])
 
 
 @contextmanager
@@ -50,8 +55,9 @@ def expect(laptop, box, fault: Fault) -> list[dict]:
     if inventory and fault.gpu:
         content = yaml.safe_load(inventory.read_text())
         content["groups"]["gpu"] = list(content["groups"]["letta"])
+        content["settings"].setdefault("models", {})["set"] = "none"  # which are not locked, and that is a finding
         inventory = laptop.write(content)
-    with made(box, fault):
+    with made(box, PLENTY) if fault.gpu else nullcontext(), made(box, fault):
         found = findings(laptop, inventory)
     text = json.dumps(found, indent=1)
     assert sorted(one["id"] for one in found) == sorted(fault.ids), text

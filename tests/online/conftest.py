@@ -1,4 +1,4 @@
-"""The live host of the inventory, seen from outside: over SSH and through the real API."""
+"""The live hosts of the inventory, seen from outside: over SSH and through the real APIs."""
 
 import contextlib
 import socket
@@ -14,23 +14,70 @@ from inventory.remote import pick, ssh_config
 
 
 def pytest_addoption(parser):
-    parser.addoption("--host", help="which host, where the inventory has several in group letta")
+    parser.addoption("--host", help="which host, where the inventory has several")
+
+
+def chosen(config):
+    """(inventory, {group: names of its hosts that are looked at}): all, or the one that --host names."""
+    if "chosen" not in _cache:
+        inventory, name = load(find()), config.getoption("--host")
+        groups = {"letta": inventory.groups.letta, "gpu": inventory.groups.gpu}
+        if name:
+            pick(inventory, None, name)  # says which there are, if there is none of the name
+            groups = {group: [one for one in names if one == name] for group, names in groups.items()}
+        _cache["chosen"] = inventory, groups
+    return _cache["chosen"]
+
+
+_cache = {}
+
+
+def pytest_ignore_collect(collection_path, config):
+    """What is of a group without a host has no tests, rather than skipped ones."""
+    if not collection_path.name.startswith("test_"):
+        return None
+    group = "gpu" if collection_path.name == "test_4_comfyui.py" else "letta"
+    return not chosen(config)[1][group] or None
+
+
+def pytest_generate_tests(metafunc):
+    """A test of a GPU box is one of each of them."""
+    if "gpu" in metafunc.fixturenames:
+        names = chosen(metafunc.config)[1]["gpu"]
+        if not names:  # the file was named by hand
+            raise pytest.UsageError("there is no host of group gpu to look at")
+        metafunc.parametrize("gpu", names, scope="session", indirect=True)
 
 
 @pytest.fixture(scope="session")
-def target(request):
-    """(name of the host, inventory)."""
-    inventory = load(find())
-    return pick(inventory, "letta", request.config.getoption("--host")), inventory
+def target(pytestconfig):
+    """(name of the host of Letta, inventory)."""
+    inventory, groups = chosen(pytestconfig)
+    return groups["letta"][0], inventory
 
 
 @pytest.fixture(scope="session")
-def settings(target):
-    return target[1].settings
+def gpu(request, pytestconfig):
+    """(name of a host with a GPU, inventory)."""
+    return request.param, chosen(pytestconfig)[0]
+
+
+@pytest.fixture(scope="session")
+def settings(pytestconfig):
+    return chosen(pytestconfig)[0].settings
 
 
 @pytest.fixture(scope="session")
 def config_file(target, tmp_path_factory):
+    return write_config(target, tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def gpu_config_file(gpu, tmp_path_factory):
+    return write_config(gpu, tmp_path_factory)
+
+
+def write_config(target, tmp_path_factory):
     path = tmp_path_factory.mktemp("ssh") / "config"
     # One connection for all commands; without a ControlPath testinfra opens one for each.
     path.write_text(f"ControlPath {path.parent}/%C\n{ssh_config(target[1].hosts[target[0]])}")
@@ -39,6 +86,18 @@ def config_file(target, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def host(target, config_file):
+    with connected(target, config_file) as host:
+        yield host
+
+
+@pytest.fixture(scope="session")
+def gpu_host(gpu, gpu_config_file):
+    with connected(gpu, gpu_config_file) as host:
+        yield host
+
+
+@contextlib.contextmanager
+def connected(target, config_file):
     machine = target[1].hosts[target[0]]
     sudo = str(machine.user != "root").lower()
     yield testinfra.get_host(f"ssh://{machine.address}?ssh_config={config_file}&sudo={sudo}&controlpersist=60")
@@ -95,6 +154,13 @@ def server(target, config_file, settings):
 def proxy(target, config_file, settings):
     """URL of letta-nginx."""
     with tunnel(target, config_file, settings.nginx.bind, settings.nginx.port) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def comfyui(gpu, gpu_config_file, settings):
+    """URL of ComfyUI."""
+    with tunnel(gpu, gpu_config_file, "127.0.0.1", settings.comfyui.port) as url:
         yield url
 
 

@@ -34,6 +34,7 @@ def checkout(tmp_path):
     shutil.copytree(
         ROOT / "inventory", folder / "inventory", ignore=shutil.ignore_patterns("lettabox.yml", "__pycache__")
     )
+    shutil.copytree(ROOT / "files/lettabox", folder / "files/lettabox", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "config.py", folder)
     (tmp_path / "home").mkdir()
     return folder
@@ -86,11 +87,14 @@ def test_host_data(checkout, two_hosts, tmp_path):
     box, render = found["box"]["data"], found["render"]["data"]
     assert box.pop("settings")["letta"]["port"] == render.pop("settings")["letta"]["port"] == 8283
     file = str(tmp_path / "mine.yml")
+    assert box.pop("models").keys() == render["models"].keys()
     assert box == {
         "ssh_hostname": "127.0.0.1", "ssh_port": 2201, "ssh_user": "debian",
         "ssh_strict_host_key_checking": "accept-new", "inventory_file": file, "_sudo": True,
         "changes": False, "asks": True, "inventory_name": "", "takes_over": "",
     }  # fmt: skip
+    checkpoint = render.pop("models")["ltx-2-checkpoint"]
+    assert (checkpoint["repository"], checkpoint["sha256"]) == ("Lightricks/LTX-2", "")
     assert render == {
         "ssh_hostname": "127.0.0.1", "ssh_port": 2202, "ssh_user": "root", "ssh_key": str(tmp_path / "key"),
         "ssh_known_hosts_file": str(tmp_path / "known_hosts"), "ssh_strict_host_key_checking": "yes",

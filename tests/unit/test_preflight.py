@@ -7,10 +7,12 @@ from ipaddress import ip_network
 import pytest
 
 from deploys import layout, letta_image
-from deploys.checks import host, letta
+from deploys.checks import comfyui, host, letta, models, room
+from deploys.comfyui import release
+from deploys.finding import Severity
 from facts.fitness import Disk, Fitness, HostState
 from files.lettabox.neighbours import Container, Listener, Mount, Seen
-from inventory.schema import Settings
+from inventory.schema import Model, Settings
 
 GB = 1000**3
 
@@ -34,11 +36,13 @@ def good(**changes):
     return replace(state, **changes)
 
 
-def ids(state, **settings):
-    found = [
-        *host.findings("box", state),
-        *letta.findings("box", state, Settings(**settings)),
-    ]
+def ids(state, groups=("letta",), **settings):
+    told = Settings(**settings)
+    found = [*host.findings("box", state), *room.findings("box", state, told, groups)]
+    if "gpu" in groups:
+        found += comfyui.findings("box", state, told, alone="letta" not in groups)
+    if "letta" in groups:
+        found += letta.findings("box", state, told)
     for one in found:
         assert one.what and one.fix and one.host == "box"
     return [one.id for one in found]
@@ -115,6 +119,57 @@ def test_each_fault_gives_exactly_its_finding(changes, expected):
 )
 def test_what_is_fine_gives_none(changes):
     assert ids(good(**changes)) == []
+
+
+def model(name, size=0, sha256="a" * 64):
+    known = {"revision": "1" * 40, "sha256": sha256, "size": size} if size else {}
+    return Model(repository="lab/models", file=f"{name}.safetensors", folder="checkpoints", **known)
+
+
+CPU = Settings.model_validate({"comfyui": {"profile": "cpu"}})
+RELEASES = {release(CPU.comfyui)}
+
+
+def test_the_disk_must_have_room_for_the_models_that_are_still_to_come():
+    on_data = {**ROOMY, "models": Disk(20 * GB, 10**7, "/data")}
+    wanted = {"big": model("big", 25 * GB), "small": model("small", GB), "unknown": model("unknown")}
+
+    def needed(**there):
+        found = list(room.findings("box", good(disks=on_data, models=there, releases=RELEASES), CPU, ("gpu",), wanted))
+        return "".join(f"{one.what}; {one.cause}" for one in found)
+
+    assert needed() == (
+        "20.0 GB free on /data, needed are 27.0 GB; still to come, in GB: big 25.0, small 1.0, kept free 1.0"
+    )
+    files = {"checkpoints/small.safetensors": GB, f"checkpoints/big.safetensors.{'a' * 12}.part": 5 * GB}
+    assert "needed are 21.0 GB" in needed(**files)
+    assert "needed are 26.0 GB" in needed(**files | {f"checkpoints/big.safetensors.{'b' * 12}.part": 9 * GB} | {
+        f"checkpoints/big.safetensors.{'a' * 12}.part": 0
+    })  # fmt: skip
+    assert needed(**files | {"checkpoints/big.safetensors": 25 * GB}) == ""
+    # On one disk with the stack, both count.
+    together = {role: Disk(27 * GB, 10**7, "/") for role in (*ROOMY, "models")}
+    found = list(room.findings("box", good(disks=together, releases=RELEASES), CPU, ("letta", "gpu"), wanted))
+    assert [one.id for one in found] == ["disk"] and "letta/letta:0.16.8" in found[0].cause
+    assert found[0].cause.count("kept free 1.0") == 1
+
+
+def test_models_that_are_not_locked_are_a_warning_and_a_token_that_nobody_has_is_fatal(monkeypatch):
+    monkeypatch.delenv("LAB_HUB_TOKEN", raising=False)
+
+    def found(wanted, state=None, **told):
+        settings = Settings.model_validate({"models": told})
+        return list(models.findings("box", state or good(), settings, wanted))
+
+    mixed = {"known": model("known", GB), "a": model("a"), "b": model("b")}
+    (one,) = found(mixed)
+    assert (one.id, one.severity.value) == ("models-unlocked", "warning")
+    assert "a, b" in one.what and "known" not in one.what and "make models-lock" in one.fix
+    assert found({"known": mixed["known"]}) == []
+    (one,) = found({"known": mixed["known"]}, token="LAB_HUB_TOKEN")
+    assert (one.id, one.severity.value) == ("key", "fatal") and "LAB_HUB_TOKEN" in one.what
+    assert found({}, token="LAB_HUB_TOKEN") == []
+    assert found({"known": mixed["known"]}, good(secrets={"models-token"}), token="LAB_HUB_TOKEN") == []
 
 
 OURS = Container(
@@ -220,3 +275,63 @@ def test_the_fact_reads_what_the_script_prints():
 )
 def test_an_answer_that_cannot_be_understood_is_a_finding(line):
     assert Fitness().process([line]).unreadable == [line]
+
+
+# --- a host of group gpu -----------------------------------------------------------------------------------
+
+BOTH = ("letta", "gpu")
+OTHER = Listener("127.0.0.1", 8188, "python3", 7)
+
+
+@pytest.mark.parametrize(
+    ("changes", "groups", "expected"),
+    [
+        ({}, ("gpu",), []),
+        ({}, BOTH, []),
+        ({"ss": False}, ("gpu",), ["ports"]),
+        ({"ss": False}, BOTH, ["ports"]),
+        ({"listeners": [OTHER]}, ("gpu",), ["port"]),
+        ({"listeners": [OTHER], "comfyui_pids": {8}}, BOTH, ["port"]),
+        ({"listeners": [OTHER], "comfyui_pids": {7}}, BOTH, []),
+        # An older set-up of the same name is not ours, and neither is its port.
+        ({"listeners": [OTHER], "comfyui_pids": {7}, "foreign_unit": "/u"}, ("gpu",), ["port", "comfyui-unit"]),
+        ({"listeners": [Listener("192.0.2.1", 8188, "python3", 7)]}, ("gpu",), []),
+        ({"python": "3.10"}, ("gpu",), ["python"]),
+        ({"python": "3.13"}, ("gpu",), []),
+        ({"python": "3.10"}, ("letta",), []),
+        # Of both groups on one disk the sum counts, and is told once; each alone would have room.
+        ({"disks": disks(docker=(12 * GB, "/"), code=(12 * GB, "/"))}, ("gpu",), []),
+        ({"disks": disks(docker=(12 * GB, "/"), code=(12 * GB, "/"))}, ("letta",), []),
+        ({"disks": disks(docker=(12 * GB, "/"), code=(12 * GB, "/"))}, BOTH, ["disk"]),
+        ({"disks": disks(code=(8 * GB, "/opt"), comfyui=(GB, "/models"))}, ("gpu",), ["disk"] * 2),
+    ],
+)
+def test_each_fault_of_a_host_that_renders_gives_exactly_its_finding(changes, groups, expected):
+    assert ids(good(**changes), groups) == expected
+
+
+def test_a_release_that_is_there_needs_no_room():
+    full = disks(code=(2 * GB, "/opt"), comfyui=(GB, "/models"))
+    there = release(Settings().comfyui)
+    assert ids(good(disks=full, releases={there}), ("gpu",)) == []
+    assert ids(good(disks=full, releases={"another"}), ("gpu",)) == ["disk"]
+
+
+def test_memory_is_a_hint_where_a_gpu_renders():
+    def memory(total, swap, **settings):
+        state = good()
+        state.environment.memory |= {"MemTotal": total, "MemAvailable": total, "SwapTotal": swap, "SwapFree": swap}
+        return list(room.findings("box", state, Settings(**settings), ("gpu",)))
+
+    (one,) = memory(32 * GB, 90 * GB)
+    assert one.id == "comfyui-memory" and one.severity is Severity.WARNING
+    assert [one.id for one in memory(64 * GB, 0)] == ["comfyui-memory"]
+    assert memory(64 * GB, 32 * GB) == [] and memory(128 * GB, 0) == []
+    assert memory(4 * GB, 0, comfyui={"profile": "cpu"}) == []
+
+
+def test_the_fact_reads_what_concerns_comfyui():
+    state = Fitness().process(["comfyui_pids=7 9 ", "foreign_unit=/etc/x", "python=3.13", "release=a-b", "release=c-d"])
+    assert state.unreadable == []
+    assert (state.comfyui_pids, state.foreign_unit, state.python) == ({7, 9}, "/etc/x", "3.13")
+    assert state.releases == {"a-b", "c-d"}
