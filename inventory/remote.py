@@ -52,6 +52,8 @@ def pick(inventory: Inventory, group: str | None, name: str | None) -> str:
     where = f"group {group}" if group else "the inventory"
     if name and name not in hosts:
         raise SettingsError(f"HOST={name}: no such host in {where}; there are: {', '.join(hosts) or 'none'}")
+    if not hosts:
+        raise SettingsError(f"there is no host in {where}; name one of hosts in groups.{group}, and deploy")
     if not name and len(hosts) != 1:
         raise SettingsError(f"{where} has {len(hosts)} hosts ({', '.join(hosts)}); pick one with HOST=")
     return name or hosts[0]
