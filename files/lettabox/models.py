@@ -8,13 +8,12 @@ import hashlib
 import json
 import os
 import shutil
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from lettabox import fetch, models_state, paths
+from lettabox import fetch, models_state, paths, unit
 from lettabox.errors import FAILED, OK, UNHEALTHY, USAGE, LettaboxError
 from lettabox.files import write
 from lettabox.models_progress import Progress, gb, read
@@ -36,14 +35,14 @@ def deploy() -> None:
     """
     if not settings()["models"]["token"]:
         (paths.SECRETS / TOKEN).unlink(missing_ok=True)
-    _run(["systemctl", "daemon-reload"])
-    _run(["systemctl", "enable", "--quiet", SERVICE])
+    unit.run(["systemctl", "daemon-reload"])
+    unit.run(["systemctl", "enable", "--quiet", SERVICE])
     files = models_state.told()["files"]
     if unlocked := [one["name"] for one in files if not models_state.locked(one)]:
         print(f"models: not locked, so not downloaded: {', '.join(unlocked)}", flush=True)
         print("models: run `make models-lock` where the hub can be reached, and deploy again", flush=True)
     # Also where nothing is missing: then it ends at once, and is no failed unit any more if it was one.
-    _run(["systemctl", "restart", "--no-block", SERVICE])
+    unit.run(["systemctl", "restart", "--no-block", SERVICE])
     write(paths.MODELS_APPLIED, json.dumps({"applied": models_state.applied()}) + "\n")
     missing = models_state.missing()
     if not missing:
@@ -57,16 +56,10 @@ def deploy() -> None:
 def remove() -> None:
     """Stop downloads for good. The files stay."""
     if UNIT.is_file():
-        _run(["systemctl", "disable", "--now", "--quiet", SERVICE])
+        unit.run(["systemctl", "disable", "--now", "--quiet", SERVICE])
     for path in (UNIT, paths.MODELS_WANTED, paths.MODELS_APPLIED, paths.SECRETS / TOKEN):
         path.unlink(missing_ok=True)
-    _run(["systemctl", "daemon-reload"])
-
-
-def _run(command: list[str]) -> None:
-    done = subprocess.run(command, capture_output=True, text=True, errors="replace")
-    if done.returncode:
-        raise LettaboxError(f"models: {' '.join(command)} failed: {done.stderr.strip()}", FAILED)
+    unit.run(["systemctl", "daemon-reload"])
 
 
 # --- the download ------------------------------------------------------------------------------------------
@@ -190,7 +183,7 @@ def _too_full(missing: list[Model]) -> str:
 def status(as_json: bool) -> int:
     """Print where every model stands; return 0 when all are there, 2 while the download runs, else 1."""
     files, known, record = models_state.told()["files"], models_state.stamps(), read()
-    active = models_state.running(models_state.show("ActiveState")["ActiveState"])
+    active = models_state.running(unit.show(SERVICE, "ActiveState")["ActiveState"])
     rows = [_row(one, known, record, active) for one in files]
     code = OK if all(one["state"] == "there" for one in rows) else UNHEALTHY if active else FAILED
     left = sum(one["size"] - one["have"] for one in rows)

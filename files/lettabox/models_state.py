@@ -5,11 +5,10 @@ Run by every deploy as a fact, with the system's Python: only the standard libra
 
 import hashlib
 import json
-import subprocess
 from pathlib import Path
 from typing import Any
 
-from lettabox import files, models_progress, paths, secrets
+from lettabox import files, models_progress, paths, secrets, unit
 
 SERVICE = "comfyui-models.service"
 UNIT = Path("/etc/systemd/system") / SERVICE
@@ -103,13 +102,6 @@ def missing() -> list[Model]:
 # --- the unit ----------------------------------------------------------------------------------------------
 
 
-def show(*properties: str) -> dict[str, str]:
-    """Properties of the unit, as systemd has them."""
-    words = [f"--property={name}" for name in properties]
-    said = subprocess.run(["systemctl", "show", SERVICE, *words], capture_output=True, text=True, check=True).stdout
-    return dict(line.split("=", 1) for line in said.splitlines())
-
-
 def running(active: str) -> bool:
     """Whether the download runs, or waits until it is started again."""
     return active in ("active", "activating", "reloading", "deactivating")
@@ -122,7 +114,7 @@ def applied() -> str:
 
 def state() -> dict[str, Any]:
     """What a deploy compares: hashes of unit and list, whether it was started with them, and what is missing."""
-    now = show("ActiveState", "UnitFileState")
+    now = unit.show(SERVICE, "ActiveState", "UnitFileState")
     try:
         started_with = json.loads(paths.MODELS_APPLIED.read_text())["applied"]
     except (FileNotFoundError, ValueError, LookupError):

@@ -12,7 +12,7 @@ from collections import namedtuple
 from pathlib import Path
 
 import pytest
-from lettabox import fetch, models, models_progress, models_state, paths
+from lettabox import fetch, models, models_progress, models_state, paths, unit
 from lettabox.errors import LettaboxError
 
 from operations.models import NOTHING, difference
@@ -322,7 +322,7 @@ def test_a_download_that_is_killed_again_and_again_comes_to_its_end(hub, tmp_pat
 
 
 def rows(capsys, monkeypatch, active):
-    monkeypatch.setattr(models_state, "show", lambda *_: {"ActiveState": active})
+    monkeypatch.setattr(unit, "show", lambda *_: {"ActiveState": active})
     capsys.readouterr()
     code = models.status(True)
     document = json.loads(capsys.readouterr().out)
