@@ -19,6 +19,7 @@ def host_data(inventory: Inventory, name: str, file: Path) -> dict[str, Any]:
         "ssh_user": host.user,
         "ssh_strict_host_key_checking": "yes" if host.known_hosts else "accept-new",
         "settings": inventory.settings,
+        "inventory": inventory,
         "models": _models(inventory, file) if name in inventory.groups.gpu else {},
         "inventory_file": str(file),
         "inventory_name": inventory.name,

@@ -6,6 +6,7 @@ The README's table of settings is generated from the descriptions here (inventor
 import ipaddress
 import math
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -23,11 +24,14 @@ from pydantic import (
 )
 
 from files.lettabox import workflow_form
-from inventory import comfyui, endpoint_type, letta_environment, providers
+from inventory import comfyui, endpoint_type, letta_environment, providers, studio
 
 PRIVATE = [ipaddress.ip_network(net) for net in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7")]
 DOCKER_BRIDGE = ipaddress.ip_network("172.17.0.0/16")
 _UNIT = {"k": 2**10, "m": 2**20, "g": 2**30}
+
+
+Found = Iterator[tuple[tuple[str | int, ...], str, bool]]  # as Problems.found
 
 
 class Problems(ValueError):
@@ -172,7 +176,7 @@ def _redis_bind(value: str) -> str:
 
 def _postgres_bind(value: str) -> str:
     address = ipaddress.ip_address(value)
-    if not address.is_loopback and not any(address in net for net in PRIVATE):
+    if not address.is_loopback and not studio.is_private(value):
         raise ValueError(
             "the database must not listen on all or on public addresses; use 127.0.0.1 or a private "
             "address of the box"
@@ -202,6 +206,10 @@ def _sized(least: str, most: str) -> AfterValidator:
         return value
 
     return AfterValidator(check)
+
+
+def _private(value: str) -> str:
+    return _address(value) if value else value
 
 
 def _subnet(value: str) -> str:
@@ -320,6 +328,16 @@ class Host(_Model):
         description="File with the box's host key, which must match; without it a new key is accepted once "
         "and remembered in ~/.ssh/known_hosts.",
     )
+    private_address: Annotated[str, AfterValidator(_private)] = Field(
+        "",
+        description="Its address for the other hosts, where it differs; needed for studio.link: direct.",
+    )
+    private_port: Port = Field(22, description="Its SSH port at private_address.")
+
+    @property
+    def place(self) -> tuple[str, int]:
+        """Address and SSH port for the other hosts."""
+        return (self.private_address, self.private_port) if self.private_address else (self.address, self.port)
 
 
 class Groups(_Model):
@@ -784,6 +802,43 @@ class Workflow(_Model):
         return self
 
 
+class Studio(_Model):
+    port: Port = Field(8189, description="Port of the studio, on the host of group letta.")
+    bind: Bind = Field(
+        "127.0.0.1",
+        description="Address it listens on besides letta-network's; with any but a loopback one, "
+        "reading needs the token too.",
+    )
+    names: Annotated[
+        list[Annotated[str, AfterValidator(studio.checked_name)]], AfterValidator(studio.checked_names)
+    ] = Field(
+        default_factory=list,
+        max_length=20,
+        description="Names it may be called by in URLs, besides localhost and addresses.",
+    )
+    read_token: bool = Field(False, description="Whether reading needs the token too.")
+    cache: Annotated[str, _sized("16m", "64g")] = Field(
+        "256m", description="Memory for decoded frames, such as 256m."
+    )
+    decoders: int = Field(2, ge=1, le=64, description="Frames that are decoded at the same time.")
+    link: Literal["tunnel", "direct"] = Field(
+        "tunnel",
+        description="How GPU boxes and the host of group letta reach each other: tunnel (SSH), or direct, by their "
+        "private_address, in the clear.",
+    )
+    files_port: Port = Field(8190, description="Port at which a GPU box of its own serves its videos to the studio.")
+    attempts: int = Field(3, ge=1, le=20, description="Times a video is tried before it has failed.")
+    render_timeout: int = Field(1800, ge=10, le=86400, description="Seconds a render may take before it is lost.")
+    lost_after: int = Field(
+        600, ge=10, le=86400, description="Seconds without a sign of a GPU box until another one takes its job."
+    )
+
+    @property
+    def reads_need_token(self) -> bool:
+        """Whether nobody reads without the token: asked for, or somebody else than this box can reach it."""
+        return self.read_token or not studio.is_loopback(self.bind)
+
+
 class Settings(_Model):
     network: Network = Field(default_factory=Network)
     docker: Docker = Field(default_factory=Docker)
@@ -798,6 +853,7 @@ class Settings(_Model):
     comfyui: ComfyUI = Field(default_factory=ComfyUI)
     models: Models = Field(default_factory=Models)
     workflow: Workflow = Field(default_factory=Workflow)
+    studio: Studio = Field(default_factory=Studio)
     acknowledged: list[Annotated[str, AfterValidator(_acknowledgement)]] = Field(
         default_factory=list,
         max_length=100,
@@ -964,3 +1020,88 @@ class Inventory(_Model):
         if found:
             raise Problems(found)
         return value
+
+    @field_validator("settings")
+    @classmethod
+    def _studio_fits(cls, value: Settings, info: ValidationInfo) -> Settings:
+        hosts, groups = info.data.get("hosts"), info.data.get("groups")
+        if hosts is None or groups is None or not groups.gpu:
+            return value  # without a GPU box there is no studio
+        letta = groups.letta[0]
+        found = [*_ports_of_studio(value, hosts, groups)]
+        if groups.gpu != [letta]:
+            found += _link_of_studio(value, hosts, letta, [name for name in groups.gpu if name != letta])
+        if found:
+            raise Problems(found)
+        return value
+
+    @property
+    def letta(self) -> str:
+        """Name of the host of group letta."""
+        return self.groups.letta[0]
+
+    @property
+    def own_gpus(self) -> list[str]:
+        """Names of the hosts of group gpu that are not the host of group letta."""
+        return [name for name in self.groups.gpu if name != self.letta]
+
+    def tunnel_ports(self) -> dict[str, int]:
+        """{GPU box of its own: port of the letta host's loopback where its tunnel ends}."""
+        settings, host = self.settings, self.hosts[self.letta]
+        taken = {one.port for one in settings.listeners().values()} | {host.port, host.private_port}
+        taken |= {settings.studio.port, settings.comfyui.port, settings.router.port}
+        return studio.tunnel_ports(self.own_gpus, taken)
+
+
+def _ports_of_studio(settings: Settings, hosts: dict[str, Host], groups: Groups) -> Found:
+    """Ports of the studio, and of the videos of a GPU box of its own, that something else is to have there."""
+    told, letta = settings.studio, groups.letta[0]
+    others = {name: (service.bind, service.port) for name, service in settings.listeners().items()}
+    if settings.router.git:
+        others["router"] = (settings.router_host, settings.router.port)
+    if letta in groups.gpu:
+        others["comfyui"] = ("127.0.0.1", settings.comfyui.port)
+    own = [name for name in groups.gpu if name != letta]
+    if told.port == hosts[letta].port:
+        text = f"is the SSH port of {letta} (hosts.{letta}.port); use another"
+        yield ("studio", "port"), text, True
+    for name, (bind, port) in others.items():
+        if port == told.port and any(_overlap(bind, one) for one in (told.bind, settings.router_host, "127.0.0.1")):
+            here, there = ("studio", name) if "port" in told.model_fields_set else (name, "studio")
+            yield (here, "port"), f"the same port as settings.{there}.port on the same address; use another", True
+    for name in own:
+        if told.files_port in (hosts[name].port, hosts[name].private_port):
+            yield ("studio", "files_port"), f"is the SSH port of {name} (hosts.{name}); use another", True
+    if own and told.files_port == settings.comfyui.port:
+        yield ("studio", "files_port"), "the same port as settings.comfyui.port; use another", True
+
+
+def _link_of_studio(settings: Settings, hosts: dict[str, Host], letta: str, own: list[str]) -> Found:
+    """What keeps GPU boxes of their own and the host of group letta from reaching each other."""
+    if settings.studio.link == "tunnel":
+        if studio.is_loopback(hosts[letta].place[0]):
+            text = (
+                f"{', '.join(own)} must reach {letta} by SSH, and {hosts[letta].place[0]} is each machine itself; "
+                f"set hosts.{letta}.private_address to the address that {letta} has for them"
+            )
+            yield ("studio", "link"), text, True
+        return
+    for name in (letta, *own):
+        address = hosts[name].private_address
+        if not address:
+            text = f"direct needs hosts.{name}.private_address, which is missing; add it, or use tunnel"
+            yield ("studio", "link"), text, True
+        elif not studio.is_private(address):
+            text = (
+                f"direct goes in the clear, and hosts.{name}.private_address ({address}) is no IP address of a private "
+                "network; write one of 10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16, 100.64.0.0/10 or fc00::/7, or use "
+                "tunnel"
+            )
+            yield ("studio", "link"), text, True
+    place = hosts[letta].private_address
+    if studio.is_private(place) and ipaddress.ip_address(settings.postgres.bind) != ipaddress.ip_address(place):
+        text = (
+            f"with studio.link: direct the GPU boxes reach the database at hosts.{letta}.private_address; "
+            f"write {place}, or use studio.link: tunnel"
+        )
+        yield ("postgres", "bind"), text, True
