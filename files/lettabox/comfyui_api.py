@@ -39,6 +39,7 @@ class Job:
     state: str
     files: list[dict[str, str]] = field(default_factory=list)  # {"filename", "subfolder", "type"} of all it saved
     error: str = ""  # of a failed one: node, class, what happened
+    exception: str = ""  # of a failed one: the exception's class, such as torch.OutOfMemoryError
 
 
 def address() -> str:
@@ -159,10 +160,22 @@ def explained(said: dict[str, Any]) -> list[str]:
     return lines or [str(error or said)[:300]]
 
 
+def missing_only(said: dict[str, Any]) -> bool:
+    """Whether all reasons of a refused POST /prompt are files that are not there, such as models."""
+    errors = [error for one in (said.get("node_errors") or {}).values() for error in one.get("errors", [])]
+    return bool(errors) and all(_is_missing_file(error) for error in errors)
+
+
+def _is_missing_file(error: dict[str, Any]) -> bool:
+    extra = error.get("extra_info") or {}
+    name, value = extra.get("input_name"), extra.get("received_value")
+    return bool(error.get("type") == "value_not_in_list" and isinstance(value, str) and "." in value and name)
+
+
 def _reason(error: dict[str, Any]) -> str:
     extra = error.get("extra_info") or {}
     name, value = extra.get("input_name"), extra.get("received_value")
-    if error.get("type") == "value_not_in_list" and isinstance(value, str) and "." in value and name:
+    if _is_missing_file(error):
         return f"{name} {value} is not there (a model that is not installed, or no choice of this ComfyUI)"
     return f"{error.get('message')}: {error.get('details')}"
 
@@ -174,13 +187,17 @@ def job(id: str) -> Job:
         return Job(id, LOST)
     try:
         answer.raise_for_status()
-        said = answer.json()
-        state = said["status"]
+        return read_job(id, answer.json())
     except (requests.RequestException, ValueError, LookupError):
         raise LettaboxError(
             f"{WHERE}: GET /api/jobs/{id} answers {answer.status_code} {answer.text[:200]}\n{NEXT}", UNHEALTHY
         ) from None
-    return Job(id, state, _files(said.get("outputs") or {}), _error(said.get("execution_status") or {}))
+
+
+def read_job(id: str, said: dict[str, Any]) -> Job:
+    """What an answer of /api/jobs/{id} says. Raises LookupError where it says no state."""
+    error, exception = _error(said.get("execution_status") or {})
+    return Job(id, said["status"], _files(said.get("outputs") or {}), error, exception)
 
 
 def _files(outputs: dict[str, Any]) -> list[dict[str, str]]:
@@ -195,14 +212,16 @@ def _files(outputs: dict[str, Any]) -> list[dict[str, str]]:
     ]
 
 
-def _error(status: dict[str, Any]) -> str:
+def _error(status: dict[str, Any]) -> tuple[str, str]:
+    """(What happened, the exception's class); "" for what there is not."""
     for kind, told in reversed(status.get("messages") or []):
         if kind == "execution_error":
-            what = f"{told.get('exception_type')}: {str(told.get('exception_message')).strip()}"
-            return f"node {told.get('node_id')} ({told.get('node_type')}): {what}"
+            exception = str(told.get("exception_type"))
+            what = f"{exception}: {str(told.get('exception_message')).strip()}"
+            return f"node {told.get('node_id')} ({told.get('node_type')}): {what}", exception
         if kind == "execution_interrupted":
-            return f"interrupted at node {told.get('node_id')} ({told.get('node_type')})"
-    return ""
+            return f"interrupted at node {told.get('node_id')} ({told.get('node_type')})", ""
+    return "", ""
 
 
 def cancel(id: str) -> None:

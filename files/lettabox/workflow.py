@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from pathlib import Path
 from typing import Any
 
 from lettabox import (
@@ -84,17 +85,23 @@ def check() -> int:
     return OK
 
 
-def load() -> tuple[dict[str, Any], dict[str, Any]]:
-    """(workflow in API form, its manifest). Raises LettaboxError where there is none, or half of one."""
+def load(folder: Path | None = None) -> tuple[dict[str, Any], dict[str, Any]]:
+    """(workflow in API form, its manifest), of a folder or the deployed ones.
+
+    Raises LettaboxError where there is none, or half of one.
+    """
+    graph_file, manifest_file = [folder / name for name in workflow_state.NAMES] if folder else (WORKFLOW, MANIFEST)
     try:
-        text, manifest = WORKFLOW.read_text(), json.loads(MANIFEST.read_text())
+        text, manifest = graph_file.read_text(), json.loads(manifest_file.read_text())
         whole = hashlib.sha256(text.encode()).hexdigest() == manifest["sha256"]
     except FileNotFoundError:
         raise LettaboxError("workflow: none is deployed; deploy first (`make deploy`)") from None
     except (ValueError, LookupError, TypeError):
         whole = False
     if not whole:
-        raise LettaboxError(f"workflow: {WORKFLOW} and {MANIFEST} do not belong together; deploy again (`make deploy`)")
+        raise LettaboxError(
+            f"workflow: {graph_file} and {manifest_file} do not belong together; deploy again (`make deploy`)"
+        )
     return json.loads(text), manifest
 
 

@@ -11,8 +11,11 @@ from pathlib import Path
 import pytest
 import requests
 import yaml
+from lettabox.studio import migrate
 
 from tests.lab import engine
+from tests.lab.gpu_box import GpuBox
+from tests.lab.gpu_boxes import Postgres
 from tests.lab.lab import Lab
 
 ROOT = Path(__file__).parents[2]
@@ -159,6 +162,15 @@ def box(lab):
     return Box(lab)
 
 
+@pytest.fixture(scope="session")
+def gpu_box(deployed, laptop, box, tmp_path_factory):
+    """What the tests of a GPU box share: the simulator in the box, whose installed release outlives each of them."""
+    one = GpuBox(deployed, laptop, box, tmp_path_factory.mktemp("simulator"))
+    yield one
+    if os.environ.get("LETTABOX_KEEP_LAB"):
+        one.forget()
+
+
 class Api:
     """Letta's API on the lab's forwarded ports, with the password."""
 
@@ -192,3 +204,23 @@ class Api:
 @pytest.fixture
 def api(deployed, laptop):
     return Api(deployed, laptop.make("-s", "letta-password").out.strip())
+
+
+@pytest.fixture(scope="session")
+def postgres():
+    """A Postgres without a box around it."""
+    engine.ensure()
+    name = os.environ.get("LETTABOX_TEST_LAB") or "lettabox-test"
+    with Postgres(f"{name}-queue") as one:
+        yield one
+
+
+@pytest.fixture(scope="module")
+def studio_postgres(postgres):
+    """It, with nothing but the studio's empty tables, which the environment leads to."""
+    postgres.empty()
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in postgres.environment.items():
+            patch.setenv(name, value)
+        migrate.migrate()
+        yield postgres

@@ -58,10 +58,11 @@ class Simulator:
         self.start()
         return self
 
-    def start(self) -> None:
-        """Start it, at first or after an end, and wait until it answers."""
+    def start(self, **environment: str) -> None:
+        """Start it, at first or after an end, with more in its environment, and wait until it answers."""
+        told = self._environment | environment
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen(self._words, env=self._environment, stdout=log, stderr=subprocess.STDOUT)
+            self.process = subprocess.Popen(self._words, env=told, stdout=log, stderr=subprocess.STDOUT)
         try:
             wait_for(self._answers, "the simulator answers")
         except BaseException:

@@ -68,6 +68,7 @@ class Worker:
 
     async def _run(self, job: Job) -> None:
         started = time.monotonic()
+        _note(job)
         marks = {name: _mark(job.graph, name) for name in _needed(job)}
         run = Run(job, marks, [name for name, mark in marks.items() if mark in self.kept])
         self._tell(run, "execution_start", {})
@@ -222,6 +223,14 @@ class Worker:
 
     def _send(self, run: Run, event: str, data: dict) -> None:
         self.sockets.send(event, data, run.job.extra.get("client_id"))
+
+
+def _note(job: Job) -> None:
+    """Tell the journal, which outlives this process, what begins to run."""
+    if path := os.environ.get("LETTABOX_SIMULATOR_JOURNAL"):
+        prefixes = [job.graph[name]["inputs"].get("filename_prefix", "") for name in job.outputs]
+        with open(path, "a") as journal:
+            journal.write(f"{job.prompt_id} {' '.join(prefixes)}\n")
 
 
 def _where(run: Run) -> dict:
