@@ -2,7 +2,9 @@
 
 import itertools
 import json
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import requests
@@ -27,14 +29,13 @@ def agent(api, deployed):
     api.call("DELETE", f"/v1/agents/{made['id']}")
 
 
-def stream(api, agent, timeout, **options):
-    """[(seconds since the request, event data)] of a streamed chat through the proxy."""
+def stream(api, agent, timeout, heard=lambda data: None):
+    """[(seconds since the request, event data)] of a streamed chat through the proxy; each is told to `heard`."""
     began, events = time.monotonic(), []
     body = {
         "messages": [{"role": "user", "content": "speak"}],
         "stream_tokens": True,
         "include_pings": False,
-        **options,
     }
     url = f"{api.proxy}/v1/agents/{agent['id']}/messages/stream"
     with api.session.post(url, json=body, stream=True, timeout=timeout) as answer:
@@ -43,6 +44,7 @@ def stream(api, agent, timeout, **options):
         for line in answer.iter_lines(chunk_size=1):
             if line.startswith(b"data: "):
                 events.append((time.monotonic() - began, line[6:].decode()))
+                heard(events[-1][1])
     return events
 
 
@@ -62,21 +64,26 @@ def test_events_arrive_one_by_one(api, model, agent):
     assert all(0.2 < gap < 1.5 for gap in gaps), gaps
 
 
-def test_a_silence_of_70_seconds_does_not_cut_the_stream(api, model, agent):
-    model({"chunks": ["before ", "after"], "silence_s": 70})
-    events = stream(api, agent, timeout=150)
+def test_a_long_silence_cuts_neither_a_stream_nor_a_plain_post(api, deployed, model, agent):
+    """Both at once, each for longer than the 60 s after which nginx gives up by default."""
+    model({"chunks": ["before ", "after"], "silence_s": 70}, {"content": "late", "delay_s": 65})
+    other = api.agent("thinker", deployed.model_url)
+    begun = threading.Event()
+    try:
+        with ThreadPoolExecutor(1) as beside:
+            streamed = beside.submit(stream, api, agent, 150, heard=lambda data: "before" in data and begun.set())
+            assert begun.wait(60)  # the model gives its replies in the order in which it is asked
+            body = {"messages": [{"role": "user", "content": "think"}]}
+            answer = api.call("POST", f"/v1/agents/{other['id']}/messages", json=body, timeout=120)
+            events = streamed.result(150)
+    finally:
+        api.call("DELETE", f"/v1/agents/{other['id']}")
+    assert "late" in json.dumps(answer)
     assert events[-1][1] == "[DONE]"
     assert not any('"ping"' in data for _, data in events)
     times = [when for when, _ in events]
     assert max(later - earlier for earlier, later in itertools.pairwise(times)) >= 69
     assert any("after" in data for _, data in events), events
-
-
-def test_a_plain_post_may_take_long_too(api, model, agent):
-    model({"content": "late", "delay_s": 65})
-    body = {"messages": [{"role": "user", "content": "think"}]}
-    answer = api.call("POST", f"/v1/agents/{agent['id']}/messages", json=body, timeout=120)
-    assert "late" in json.dumps(answer)
 
 
 def test_the_user_header_passes(api, agent):

@@ -87,6 +87,8 @@ def test_host_data(checkout, two_hosts, tmp_path):
     box, render = found["box"]["data"], found["render"]["data"]
     assert box.pop("settings")["letta"]["port"] == render.pop("settings")["letta"]["port"] == 8283
     file = str(tmp_path / "mine.yml")
+    for one in (box, render):
+        assert one.pop("inventory")["groups"] == {"letta": ["box"], "gpu": ["render", "box"]}
     assert box.pop("models").keys() == render["models"].keys()
     assert box == {
         "ssh_hostname": "127.0.0.1", "ssh_port": 2201, "ssh_user": "debian",

@@ -82,12 +82,12 @@ NONE = [
 ]
 
 
-@pytest.mark.parametrize("one", SERVERS, ids=str)
+@pytest.mark.parametrize("one", SERVERS)
 def test_a_letta_server_in_a_container_is_found(one):
     assert kinds(one) == ["container"]
 
 
-@pytest.mark.parametrize("one", NONE, ids=str)
+@pytest.mark.parametrize("one", NONE)
 def test_ours_and_what_only_uses_letta_is_not(one):
     assert kinds(one) == []
 
