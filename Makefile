@@ -23,6 +23,7 @@ AGENT ?=
 JSON ?=
 START ?=
 UPDATE ?=
+PORT ?=
 
 RUN := .venv/installed-run
 TEST := .venv/installed-test
@@ -33,6 +34,7 @@ PYINFRA := .venv/bin/pyinfra inventory deploy.py $(if $(HOST),--limit $(HOST))
 quiet := $(if $(findstring s,$(firstword -$(MAKEFLAGS))),--quiet)
 remote = $(PYTHON) -m inventory.remote $(quiet) $(if $(HOST),--host $(HOST))
 letta = $(remote) --group letta $(1) -- lettabox letta
+studio = $(remote) --group letta $(1) -- lettabox studio
 comfyui = $(remote) --group gpu $(1) -- lettabox comfyui
 
 .PHONY: help
@@ -130,6 +132,50 @@ comfyui-status: $(RUN) ## one screen: health, version, device, queue, release, s
 comfyui-logs: $(RUN) ## follow its log (TAIL=100, FOLLOW=0 to print and end)
 	@$(call comfyui,--ask) logs --tail $(TAIL) $(if $(filter 1,$(FOLLOW)),--follow)
 
+.PHONY: studio-start
+studio-start: $(RUN) ## start the studio on the host of Letta and wait until it is healthy
+	@$(call studio) start
+
+.PHONY: studio-stop
+studio-stop: $(RUN) ## stop it until the next start, deploy or boot; jobs stay in the queue
+	@$(call studio) stop
+
+.PHONY: studio-restart
+studio-restart: $(RUN) ## restart it and wait until it is healthy
+	@$(call studio) restart
+
+.PHONY: studio-status
+studio-status: $(RUN) ## one screen: health, boxes, queue, newest videos, addresses
+	@$(call studio) status
+
+.PHONY: studio-logs
+studio-logs: $(RUN) ## follow its log (TAIL=100, FOLLOW=0 to print and end)
+	@$(call studio,--ask) logs --tail $(TAIL) $(if $(filter 1,$(FOLLOW)),--follow)
+
+.PHONY: studio-tools
+studio-tools: $(RUN) ## put the agents' tools into Letta, and tell them where the studio is
+	@$(call studio) tools
+
+.PHONY: studio-token
+studio-token: $(RUN) ## print the token that writing needs (make -s studio-token prints just it)
+	@$(call studio) token
+
+.PHONY: worker-status
+worker-status: $(RUN) ## what of the studio runs on a GPU box, its worker above all (HOST=name)
+	@$(remote) --group gpu -- lettabox studio status
+
+.PHONY: worker-restart
+worker-restart: $(RUN) ## restart that and wait until it is healthy (HOST=name); a render that runs is looked after
+	@$(remote) --group gpu -- lettabox studio restart
+
+.PHONY: worker-logs
+worker-logs: $(RUN) ## follow the logs of that (HOST=name, TAIL=100, FOLLOW=0 to print and end)
+	@$(remote) --group gpu --ask -- lettabox studio logs --tail $(TAIL) $(if $(filter 1,$(FOLLOW)),--follow)
+
+.PHONY: gallery
+gallery: $(RUN) ## open a way to the studio on this machine, say where, and keep it until Ctrl-C (PORT=8189)
+	@$(PYTHON) -m inventory.gallery $(if $(HOST),--host $(HOST)) $(if $(PORT),--port $(PORT))
+
 .PHONY: image-save
 image-save: $(RUN) ## carry all images of the box to FILE=letta-images.tar.zst (or .tar.gz, .tar)
 	@$(PYTHON) -m inventory.transfer save $(if $(HOST),--host $(HOST)) '$(FILE)'
@@ -164,11 +210,12 @@ test: $(TEST) ## every test, from unit to lab (LETTABOX_TEST_SCALE=10 for long c
 	@$(PYTHON) -m ruff check .
 	@# Here, and not first in the tests, so that building the lab's images is seen to go on.
 	@$(PYTHON) -m tests.lab up --name lettabox-test
-	@$(PYTHON) -m pytest --durations=10 tests/unit tests/lab
+	@$(PYTHON) -m pytest -n auto --durations=30 tests/unit
+	@$(PYTHON) -m pytest --durations=30 tests/lab
 
 .PHONY: test-unit
 test-unit: $(TEST) ## the tests that need no Docker
-	@$(PYTHON) -m pytest -q tests/unit
+	@$(PYTHON) -m pytest -q -n auto tests/unit
 
 .PHONY: test-long
 test-long: ## every test with the full counts
@@ -184,9 +231,13 @@ $(BENCH): requirements/bench.txt
 bench: $(RUN) $(BENCH) ## measure deploys on lab boxes, beside Ansible; writes docs/benchmarks.md (LETTABOX_BENCH_RUNS=7)
 	@$(PYTHON) -m tests.bench
 
+.PHONY: bench-studio
+bench-studio: $(TEST) ## measure the studio beside ffmpeg and nginx; writes docs/benchmarks_studio.md (LETTABOX_BENCH_RUNS=15)
+	@$(PYTHON) -m tests.bench_studio
+
 .PHONY: lock
 lock: $(TEST) ## write requirements/*.txt anew from requirements/*.in
-	@for name in run test box bench letta_base; do \
+	@for name in run test box studio bench letta_base; do \
 		.venv/bin/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header \
 			--no-emit-index-url --no-emit-find-links --no-annotate \
 			requirements/$$name.in -o requirements/$$name.txt; done

@@ -4,6 +4,7 @@ from pyinfra import host
 
 from deploys import connection, lock, preflight, progress, read_ahead
 from deploys.box import box
+from deploys.box_link import box_link
 from deploys.comfyui import comfyui
 from deploys.docker_engine import docker_engine
 from deploys.letta_image import letta_image
@@ -11,6 +12,9 @@ from deploys.letta_stack import letta_stack
 from deploys.llm_providers import llm_providers
 from deploys.llm_router import llm_router
 from deploys.models import models
+from deploys.render_worker import render_worker
+from deploys.studio import studio
+from deploys.studio_tools import studio_tools
 from deploys.workflow import workflow
 
 connection.without_delay()
@@ -31,3 +35,11 @@ with read_ahead.operations():
         comfyui()
         models()
         workflow()
+        if "letta" not in host.groups:
+            box_link()
+    if "letta" in host.groups:
+        studio(controllers=seen.environment.controllers)  # knows the GPU boxes' keys by now
+        if host.data.inventory.groups.gpu:
+            studio_tools()
+    if "gpu" in host.groups:
+        render_worker(controllers=seen.environment.controllers)

@@ -1,6 +1,7 @@
 """Every host: the folders, and the command `lettabox` in a virtual environment of its own."""
 
 import json
+from pathlib import PurePosixPath
 
 from pyinfra import host
 from pyinfra.api import deploy
@@ -21,20 +22,23 @@ def box(mark: dict[str, str] | None) -> None:
     """`mark` says whose the box is until now."""
     packages.finished(name="Packages that were left half-installed")
     packages.installed(name="Packages", packages=["ca-certificates", "python3", "python3-venv", "zstd"])
-    files = sources.folder("files/lettabox", f"{layout.CODE}/src/lettabox", (".py", ".sh"))
+    suffixes = (".py", ".sh", ".sql", ".html", ".css", ".js", ".svg")
+    files = sources.folder("files/lettabox", f"{layout.CODE}/src/lettabox", suffixes)
+    files |= sources.folder("files/studio_tools", f"{layout.CODE}/src/studio_tools", (".py",))
     files[f"{layout.CODE}/requirements.txt"] = sources.file("requirements/box.txt")
     files[layout.COMMAND] = File(LAUNCHER.encode(), 0o755)
     files["/etc/tmpfiles.d/lettabox.conf"] = File(b"d /run/lettabox 0755 root root -\n")
     files[f"{layout.CONFIG}/settings.json"] = File((host.data.settings.model_dump_json(indent=1) + "\n").encode())
     if "letta" in host.groups:
         files[layout.OWNER] = File((json.dumps(owner.wanted(mark, owner.ours(host)), indent=1) + "\n").encode())
+    below = {str(PurePosixPath(path).parent) for path in files if path.startswith(f"{layout.CODE}/src/")}
     tree.present(
         name="Folders and the command lettabox",
         files=files,
         directories={
             layout.CODE: Directory(),
             f"{layout.CODE}/src": Directory(),
-            f"{layout.CODE}/src/lettabox": Directory(),
+            **{path: Directory() for path in sorted(below)},
             layout.CONFIG: Directory(),
             layout.STATE: Directory(),
             layout.LOGS: Directory(0o750),

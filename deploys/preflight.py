@@ -16,6 +16,7 @@ from deploys.checks import duplicates, gpu, room
 from deploys.checks import host as host_checks
 from deploys.checks import letta as letta_checks
 from deploys.checks import models as model_checks
+from deploys.checks import studio as studio_checks
 from deploys.finding import Finding, Severity
 from facts.fitness import Fitness, HostState
 
@@ -61,7 +62,7 @@ def _look(one: Any) -> HostState | None:
         try:
             before = time.time()
             # As the login user: whether sudo works is one of the questions.
-            seen = one.get_fact(Fitness, gpu=_has_gpu(one), _sudo=False)
+            seen = one.get_fact(Fitness, gpu=_has_gpu(one), link=_lets_in(one), _sudo=False)
             seen.environment.asked = (before, time.time())
             return seen
         except PyinfraError:
@@ -91,6 +92,8 @@ def _findings(seen: dict[str, HostState | None]) -> Iterator[Finding]:
         if "gpu" in one.groups and now.sudo:
             yield from comfyui_checks.findings(name, now, one.data.settings, alone="letta" not in one.groups)
             yield from model_checks.findings(name, now, one.data.settings, one.data.models)
+        if one.data.inventory.groups.gpu and now.sudo:
+            yield from studio_checks.findings(name, now, one.data.inventory)
         if "letta" in one.groups and now.sudo:
             yield from letta_checks.findings(name, now, one.data.settings)
             yield from duplicates.findings(name, now, one.data.settings)
@@ -109,6 +112,11 @@ def _has_gpu(one: Any) -> bool:
 
 def _renders(one: Any) -> bool:
     return "gpu" in one.groups and one.data.settings.comfyui.device == "cuda"
+
+
+def _lets_in(one: Any) -> bool:
+    """Whether GPU boxes of their own come in at the host by SSH."""
+    return "letta" in one.groups and bool(one.data.inventory.own_gpus)
 
 
 def _in_containers(one: Any) -> bool:

@@ -50,6 +50,10 @@ class HostState:
     comfyui_pids: set[int] = field(default_factory=set)  # processes of the unit comfyui.service
     releases: set[str] = field(default_factory=set)  # of ComfyUI, installed ones
     foreign_unit: str = ""  # a file of that unit that is not ours
+    studio_socket: bool = False  # systemd listens for the studio
+    studio_venv: bool = False  # its packages are there
+    foreign_studio: list[str] = field(default_factory=list)  # files of its units that are not ours
+    sshd: list[str] = field(default_factory=list)  # settings that may keep GPU boxes out, as `sshd -T` has them
     python: str = ""  # version of the system's, such as "3.13"; "" without one
     environment: Environment = field(default_factory=Environment)
     seen: neighbours.Seen = field(default_factory=neighbours.Seen)  # what runs there, and who listens
@@ -60,15 +64,17 @@ class Fitness(FactBase[HostState]):
     """HostState, in one command that changes nothing and never fails.
 
     `gpu`: look for NVIDIA GPUs too, which takes a second where the driver sleeps.
+    `link`: ask sshd whom it would let in as the user of GPU boxes.
     """
 
-    def command(self, gpu: bool = False) -> str:
+    def command(self, gpu: bool = False, link: bool = False) -> str:
         look, environment, enter = (
             (Path(__file__).parent / name).read_text() for name in ("fitness.sh", "environment.sh", "enter.sh")
         )
         # Of its own: lettabox runs it on the box too.
         beside = f"if [ $sudo = yes ]; then\n(set -- \"$engine\"\n{LOOK.read_text()})\nfi\n"
-        return f"gpu={'yes' if gpu else 'no'}\nlook={shlex.quote(f'{look}{environment}{beside}:')}\n{enter}"
+        whole = f"link={'yes' if link else 'no'}\n{look}{environment}{beside}:"
+        return f"gpu={'yes' if gpu else 'no'}\nlook={shlex.quote(whole)}\n{enter}"
 
     def process(self, output: list[str]) -> HostState:
         state = HostState()
@@ -95,6 +101,10 @@ def _take(state: HostState, key: str, value: str) -> None:
         state.disks[role] = Disk(int(free) * 1024, int(inodes) if inodes.isdecimal() else None, mount)
     elif key == "secrets":
         state.secrets = set(value.split())
+    elif key in ("studio_socket", "studio_venv"):
+        setattr(state, key, value == "yes")
+    elif key in ("foreign_studio", "sshd"):
+        getattr(state, key).append(value.strip())
     elif key in ("router_pids", "comfyui_pids"):
         setattr(state, key, set(map(int, value.split())))
     elif key == "release":

@@ -2,6 +2,7 @@
 # listens is told by files/lettabox/look.sh, which facts/fitness.py puts at the end of this.
 # Plain POSIX sh: a bare host has no Python. Prints key=value lines; lists repeat their key.
 # Run by enter.sh, as root where the first argument is yes; the others are of the login user, if that is not root.
+# $link is yes on the host of Letta where GPU boxes of their own come in by SSH.
 sudo=$1 gpu=$2 login_home=${3:-}
 echo "sudo=$sudo"
 # Where somebody's `docker` goes: DOCKER_HOST, or else the context in use. Of config.json only
@@ -50,8 +51,26 @@ if [ "$sudo" = yes ]; then
             2>/dev/null | tr '\n' ' '
     }
     echo "router_pids=$(pids_of lettabox-router.service)"
+    if [ -e /opt/lettabox/studio/venv/requirements.txt ]; then echo "studio_venv=yes"; fi
     echo "comfyui_pids=$(pids_of comfyui.service)"
     ls /opt/lettabox/comfyui 2>/dev/null | sed -n 's/^\(.*\)\.complete$/release=\1/p'
+    for unit in studio.socket studio.service worker.service files.service link.service; do
+        unit=/etc/systemd/system/lettabox-$unit
+        if [ ! -e "$unit" ]; then continue; fi
+        if ! grep -q '^# Written by lettabox' "$unit"; then echo "foreign_studio=$unit"; fi
+        case $unit in
+        # systemd itself holds what our socket listens on.
+        *.socket) if [ "$(systemctl is-active lettabox-studio.socket)" = active ]; then echo "studio_socket=yes"; fi ;;
+        esac
+    done
+    if [ "$link" = yes ]; then
+        # Whom sshd would let in as the user that GPU boxes come in as.
+        /usr/sbin/sshd -T -C user=lettabox-link,host=gpu,addr=192.0.2.1 2>/dev/null |
+            grep -E '^(allow|deny)(users|groups) ' | sed 's/^/sshd=/'
+        if ! grep -qsiE '^[[:space:]]*Include[[:space:]].*/etc/ssh/sshd_config\.d/\*' /etc/ssh/sshd_config; then
+            echo "sshd=include none"
+        fi
+    fi
     unit=/etc/systemd/system/comfyui.service
     if [ -e $unit ] && ! grep -q '^# Written by lettabox' $unit; then echo "foreign_unit=$unit"; fi
     echo "secrets=$(find /etc/lettabox/secrets -type f -size +0 -printf '%f ' 2>/dev/null)"

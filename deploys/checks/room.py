@@ -34,6 +34,7 @@ COMFORTABLE = 3500 * MB  # what a machine sold with 4 GB has at least
 # A release of ComfyUI: 6.2 GB, without a GPU as well, and meanwhile what pip downloads; 9.4 GB were seen.
 COMFYUI = 10 * GB
 PIP_CACHE = 4 * GB  # kept, so that the next release needs no download of PyTorch
+STUDIO_PACKAGES = 300 * MB  # 210 MB, and meanwhile what pip downloads
 # LTX-2 streams its weights from memory: what a machine sold with 64 GB has at least, and the same with swap.
 STUDIO_MEMORY, STUDIO_WITH_SWAP = 60 * GB, 90 * GB
 
@@ -55,7 +56,7 @@ def findings(
 
 def studio(now: HostState, settings: Settings) -> list[tuple[str, str, int]]:
     """What is still to land on a host that renders, like `wanted`."""
-    items = []
+    items = [] if now.studio_venv else [("packages of the studio", "code", STUDIO_PACKAGES)]
     if comfyui.release(settings.comfyui) not in now.releases:
         items += [("a release of ComfyUI", "code", COMFYUI)]
         # Of an earlier release most of it is there.

@@ -10,12 +10,13 @@ import click
 from lettabox import check as check_
 from lettabox import comfyui as comfyui_
 from lettabox import context as context_
-from lettabox import image_archive, lock, workflow_render
+from lettabox import image_archive, lock, studio_link, studio_service, workflow_render
 from lettabox import letta as letta_
 from lettabox import models as models_
 from lettabox import providers as providers_
 from lettabox import router as router_
 from lettabox import secrets as secrets_
+from lettabox import studio_tools as studio_tools_
 from lettabox import workflow as workflow_
 from lettabox.errors import FAILED, USAGE, LettaboxError
 
@@ -258,6 +259,103 @@ def models_status(as_json: bool) -> None:
     Exit codes: 0 all are there, 1 some are missing or failed, 2 the download runs."""
     _needs_root()
     sys.exit(models_.status(as_json))
+
+
+@cli.group()
+def studio() -> None:
+    """The studio: videos, frames, the queue of renders, and the agents' tools for them."""
+
+
+@studio.command("deploy")
+@click.argument("unit", nargs=-1, required=True)
+def deploy_studio(unit: tuple[str, ...]) -> None:
+    """Start those of its units that do not run as the deploy wants them, and wait until they are healthy."""
+    with lock.held("lettabox studio deploy"):
+        studio_service.deploy(list(unit))
+
+
+@studio.command("remove")
+@click.argument("unit", nargs=-1, required=True)
+def remove_studio(unit: tuple[str, ...]) -> None:
+    """Stop units of it for good; videos, jobs and secrets stay."""
+    with lock.held("lettabox studio remove"):
+        studio_service.remove(list(unit))
+
+
+@studio.command("start")
+def start_studio() -> None:
+    """Start it and wait until it is healthy."""
+    with lock.held("lettabox studio start"):
+        studio_service.start()
+
+
+@studio.command("stop")
+def stop_studio() -> None:
+    """Stop it until the next start, deploy or boot; jobs stay in the queue."""
+    with lock.held("lettabox studio stop"):
+        studio_service.stop()
+
+
+@studio.command("restart")
+def restart_studio() -> None:
+    """Restart it and wait until it is healthy."""
+    with lock.held("lettabox studio restart"):
+        studio_service.restart()
+
+
+@studio.command("status")
+def status_studio() -> None:
+    """One screen: health, boxes, queue, newest videos, addresses, services."""
+    sys.exit(studio_service.status())
+
+
+@studio.command("logs")
+@click.option("-f", "--follow", is_flag=True)
+@click.option("--tail", type=click.IntRange(0), default=100, show_default=True)
+def logs_studio(follow: bool, tail: int) -> None:
+    """Show its log."""
+    studio_service.logs(follow, tail)
+
+
+@studio.command("token")
+def token_studio() -> None:
+    """Print the token that writing needs."""
+    print(studio_service.token())
+
+
+@studio.command("link-key")
+def link_key() -> None:
+    """On a GPU box of its own: have a key for the host of Letta."""
+    with lock.held("lettabox studio link-key"):
+        studio_link.make_key()
+
+
+@studio.command("link-join")
+def link_join() -> None:
+    """On a GPU box of its own: know the host of Letta, and get from it what the worker needs."""
+    with lock.held("lettabox studio link-join"):
+        studio_link.join(json.load(sys.stdin))
+
+
+@studio.command("link-admit")
+def link_admit() -> None:
+    """On the host of Letta: let in the GPU boxes whose keys come on standard input, and nobody else."""
+    with lock.held("lettabox studio link-admit"):
+        studio_link.admit(sys.stdin.read())
+
+
+@studio.command("link-close")
+def link_close() -> None:
+    """On the host of Letta: let no GPU box in any more."""
+    with lock.held("lettabox studio link-close"):
+        studio_link.close()
+
+
+@studio.command()
+def tools() -> None:
+    """Put the agents' tools into Letta, and tell them where the studio is; say what changed."""
+    with lock.held("lettabox studio tools"):
+        studio_tools_.converge()
 
 
 @cli.group()

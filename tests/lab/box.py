@@ -22,13 +22,25 @@ def daemon_json(mirror: str | None) -> bytes:
 
 
 def create(
-    client, lab: str, image: str, network, ip: str, spec: str, source: str, mirror: str | None, key: str, ports: dict
+    client,
+    lab: str,
+    image: str,
+    network,
+    ip: str,
+    spec: str,
+    source: str,
+    mirror: str | None,
+    key: str,
+    ports: dict,
+    name: str = "",
 ):
+    """Create (not start) a box of the lab; `name`: another one than the lab's own."""
+    name = name or lab
     environment = {"LAB_NAME_SERVERS": " ".join(machine.name_servers())}
     if client.info().get("CgroupVersion") == "1":
         # systemd 257 refuses the old control groups unless told twice.
         environment["SYSTEMD_PROC_CMDLINE"] = "systemd.unified_cgroup_hierarchy=0 SYSTEMD_CGROUP_ENABLE_LEGACY_FORCE=1"
-    volume = client.volumes.create(f"{lab}-docker", labels={containers.LABEL: lab})
+    volume = client.volumes.create(f"{name}-docker", labels={containers.LABEL: lab})
     host = {
         # Not privileged: that asks for SYS_RESOURCE too, which a machine may not have to give.
         "CapAdd": ["ALL"],
@@ -44,7 +56,7 @@ def create(
     box = containers.create(
         client,
         lab,
-        lab,
+        name,
         image,
         network,
         ip,

@@ -15,6 +15,7 @@ def two_hosts(lab, laptop, port):
     content = yaml.safe_load(lab.inventory_path.read_text())
     ((name, one),) = content["hosts"].items()
     content["hosts"]["gone"] = one | {"port": port}
+    one["private_address"] = "192.0.2.1"  # where a GPU box of its own would reach it
     content["groups"]["gpu"] = ["gone"]
     return name, laptop.write(content)
 

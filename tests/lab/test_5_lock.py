@@ -133,6 +133,7 @@ def test_all_hosts_or_none(deployed, laptop, box):
     content = yaml.safe_load(deployed.inventory_path.read_text())
     ((name, one),) = content["hosts"].items()
     content["hosts"]["again"] = dict(one)
+    one["private_address"] = "192.0.2.1"  # a GPU box of its own reaches that of Letta by it; nothing gets so far
     content["groups"]["gpu"] = ["again"]
     refused = second(laptop, laptop.write(content), "60", "-y")
     assert refused.code == 1 and "nothing was changed on any host" in refused.text

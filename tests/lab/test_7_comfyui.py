@@ -5,17 +5,13 @@ import re
 import shlex
 
 import pytest
-import yaml
 
-from tests import graphs
 from tests.lab import simulators
+from tests.lab.gpu_box import DATA, NOTHING_CHANGED, ask, pid, simulate, unit, wait_for_comfyui
 from tests.lab.waiting import wait_for
 from tests.lab.watch import commands_over_ssh
 
-NOTHING_CHANGED = "nothing was changed on any host"
 STEP = "ComfyUI | Checkout, packages and service"
-URL = "http://127.0.0.1:8188"
-DATA = "/var/lib/comfyui"
 # Three nodes of ComfyUI itself that need no model.
 CLIP = {
     "1": {"class_type": "EmptyImage", "inputs": {"width": 64, "height": 64, "batch_size": 9, "color": 255}},
@@ -28,36 +24,27 @@ CLIP = {
 
 
 @pytest.fixture(scope="module")
-def commits(deployed, tmp_path_factory):
-    return simulators.publish(deployed, tmp_path_factory.mktemp("simulator"))
+def commits(gpu_box):
+    return gpu_box.commits
 
 
 @pytest.fixture(scope="module")
-def settings(deployed, laptop, commits):
-    """An inventory with the box in group gpu too, of settings.comfyui that differ from the usual ones."""
+def settings(gpu_box):
+    """An inventory with settings.comfyui that differ from the usual ones."""
 
     def settings(**changes):
-        content = yaml.safe_load(deployed.inventory_path.read_text())
-        content["groups"]["gpu"] = list(content["groups"]["letta"])
-        told = {"git": simulators.URL, "revision": commits.first, "profile": "cpu", "start_timeout": 60}
-        workflow = graphs.settings(laptop.folder)
-        content["settings"] |= {"comfyui": told | changes, "models": {"set": "none"}, "workflow": workflow}
-        return laptop.write(content)
+        return gpu_box.inventory(comfyui=changes)
 
     return settings
 
 
 @pytest.fixture(scope="module")
-def first(deployed, laptop, box, settings):
+def first(deployed, laptop, box, gpu_box):
     """The deploy that brings it, as it was seen, and its inventory."""
-    inventory = settings()
-    done = laptop.pyinfra("-y", inventory=inventory)
-    assert done.code == 0, done.text[-6000:]
-    yield done, inventory
-    box.check("systemctl disable --now comfyui; rm /etc/systemd/system/comfyui.service; systemctl daemon-reload")
-    box.check(f"rm -r {DATA} /opt/lettabox/comfyui* /var/lib/lettabox/comfyui.json /srv/comfyui.git")
-    box.check("rm -r /var/lib/lettabox/workflow /etc/lettabox/workflow.json")
-    box.check("rm /etc/sysusers.d/lettabox-comfyui.conf /etc/tmpfiles.d/lettabox-comfyui.conf; userdel comfyui")
+    inventory = gpu_box.inventory()
+    box.check("rm -rf /opt/lettabox/comfyui*")  # what another test has installed
+    yield gpu_box.first(inventory), inventory
+    gpu_box.forget()
     laptop.deploy()
 
 
@@ -86,26 +73,13 @@ git rev-parse HEAD; rm -r /root/passing"""
     return box.check(f"printf %s {shlex.quote(dies)} | sh -c {shlex.quote(script)}").splitlines()[-1]
 
 
-def unit(box, *properties):
-    said = box.check(f"systemctl show comfyui {' '.join(f'-p {one}' for one in properties)}")
-    return dict(line.split("=", 1) for line in said.splitlines())
-
-
-def pid(box):
-    return unit(box, "MainPID")["MainPID"]
-
-
-def ask(box, path, *options):
-    return json.loads(box.check(f"curl -sSf -m 10 {' '.join(options)} {URL}{path}"))
-
-
 def version(box):
     return ask(box, "/system_stats")["system"]["comfyui_version"]
 
 
 def render(box, seconds):
     """Have a job running that takes so long."""
-    box.check(f"""curl -sSf -X PUT {URL}/simulator -d '{{"render_seconds": {seconds}}}'""")
+    simulate(box, render_seconds=seconds)
     job = json.dumps({"prompt": CLIP, "client_id": "lab"})
     ask(box, "/prompt", "-H 'Content-Type: application/json'", f"-d '{job}'")
     wait_for("the job to run", lambda: None if ask(box, "/queue")["queue_running"] else "it waits", 30)
@@ -118,7 +92,7 @@ def starts(box):
 
 
 def test_it_runs_as_itself_on_loopback_and_writes_to_its_data_alone(first, box, commits):
-    now = unit(box, "ActiveState", "UnitFileState", "MainPID", "User")
+    now = unit(box, "comfyui", "ActiveState", "UnitFileState", "MainPID", "User")
     assert (now["ActiveState"], now["UnitFileState"], now["User"]) == ("active", "enabled", "comfyui")
     process = f"/proc/{now['MainPID']}"
     assert box.check(f"stat -c %U {process}") == "comfyui"
@@ -153,8 +127,8 @@ def test_a_second_deploy_changes_nothing_and_sends_three_commands(first, laptop,
 def test_a_killed_service_comes_back_and_a_stopped_one_is_started_by_the_next_deploy(first, laptop, box, inventory):
     old = pid(box)
     box.check("systemctl kill -s KILL comfyui")
-    wait_for("the service", lambda: box.check(f"curl -sSf -o /dev/null {URL}/queue 2>&1 || :") or None, 60)
-    assert pid(box) != old and unit(box, "NRestarts")["NRestarts"] == "1"
+    wait_for_comfyui(box)
+    assert pid(box) != old and unit(box, "comfyui", "NRestarts")["NRestarts"] == "1"
     box.check("systemctl stop comfyui")
     assert laptop.deploy(inventory).changed == [STEP]
     assert version(box)

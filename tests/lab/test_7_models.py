@@ -7,17 +7,14 @@ import random
 import re
 
 import pytest
-import yaml
 
-from tests import graphs
 from tests.lab import hubs as hubs_
-from tests.lab import simulators
+from tests.lab.gpu_box import NOTHING_CHANGED, unit
 from tests.lab.waiting import wait_for
 from tests.lab.watch import arguments_seen, commands_over_ssh, secrets_never_open
 
 SCALE = float(os.environ.get("LETTABOX_TEST_SCALE") or 1)
 KILLS = 20 if SCALE > 1 else 3
-NOTHING_CHANGED = "nothing was changed on any host"
 UNIT = "comfyui-models"
 MODELS, STATE = "/var/lib/comfyui/models", "/var/lib/lettabox/models"
 TOKEN = "hf_lab_0123456789abcdef"
@@ -53,33 +50,18 @@ def shell():
 
 
 @pytest.fixture(scope="module")
-def settings(deployed, laptop, hubs, tmp_path_factory):
-    """An inventory with the box in group gpu too, with these settings.models; its lock lies beside it."""
-    commits = simulators.publish(deployed, tmp_path_factory.mktemp("simulator"))
-    comfyui = {"git": simulators.URL, "revision": commits.first, "profile": "cpu"}
-
-    def settings(**changes):
-        content = yaml.safe_load(deployed.inventory_path.read_text())
-        content["groups"]["gpu"] = list(content["groups"]["letta"])
-        models = {"set": "none", "endpoint": hubs.url, "files": FILES} | changes
-        content["settings"] |= {"comfyui": comfyui, "models": models, "workflow": graphs.settings(laptop.folder)}
-        return laptop.write(content)
-
-    return settings
+def settings(gpu_box, hubs):
+    """An inventory with these settings.models; its lock lies beside it."""
+    usual = {"set": "none", "endpoint": hubs.url, "files": FILES}
+    return lambda **changes: gpu_box.inventory(models=usual | changes)
 
 
 @pytest.fixture(scope="module")
-def unlocked(deployed, laptop, box, hubs, settings, shell):
-    """The first deploy, with nothing locked; afterwards there is nothing left of all this."""
+def unlocked(deployed, laptop, gpu_box, hubs, settings, shell):
+    """The first deploy, with nothing locked; afterwards there is no model and no download."""
     inventory = settings()
-    done = laptop.pyinfra("-y", inventory=inventory)
-    assert done.code == 0, done.text[-6000:]
-    yield done, inventory
-    box.check("lettabox models remove; systemctl disable --now comfyui; rm /etc/systemd/system/comfyui.service")
-    box.check("systemctl daemon-reload; systemctl reset-failed")
-    box.check("rm -r /var/lib/comfyui /opt/lettabox/comfyui* /srv/comfyui.git /var/lib/lettabox/comfyui.json")
-    box.check(f"rm -r {STATE} /var/lib/lettabox/workflow /etc/lettabox/workflow.json")
-    box.check("rm /etc/sysusers.d/lettabox-comfyui.conf /etc/tmpfiles.d/lettabox-comfyui.conf; userdel comfyui")
+    yield gpu_box.first(inventory), inventory
+    gpu_box.forget()
     (laptop.folder / "models.lock.json").unlink(missing_ok=True)
     laptop.deploy()
 
@@ -94,18 +76,13 @@ def inventory(unlocked, settings, laptop, hubs, shell):
     return path
 
 
-def unit(box, *properties):
-    said = box.check(f"systemctl show {UNIT} {' '.join(f'-p {one}' for one in properties)}")
-    return dict(line.split("=", 1) for line in said.splitlines())
-
-
 def active(box):
-    return unit(box, "ActiveState")["ActiveState"]
+    return unit(box, UNIT, "ActiveState")["ActiveState"]
 
 
 def wait_until_ended(box, result="success"):
     def running():
-        now = unit(box, "ActiveState", "Result")
+        now = unit(box, UNIT, "ActiveState", "Result")
         if now["ActiveState"] not in ("inactive", "failed"):
             return f"it is {now['ActiveState']}: {box.check(f'cat {STATE}/progress.json; :')}"
         assert now["Result"] == result, box.check(f"journalctl -q -o cat -n 20 -u {UNIT}")
@@ -206,7 +183,7 @@ def test_a_deploy_starts_the_download_and_does_not_wait(downloading, laptop, box
 
 
 def test_the_unit_may_write_to_the_models_alone(downloading, box):
-    now = unit(box, "MainPID", "UnitFileState", "User")
+    now = unit(box, UNIT, "MainPID", "UnitFileState", "User")
     assert (now["User"], now["UnitFileState"]) == ("comfyui", "enabled")
     process = f"/proc/{now['MainPID']}"
     assert box.check(f"stat -c %U {process}") == "comfyui" and "NoNewPrivs:\t1" in box.check(f"cat {process}/status")
@@ -224,7 +201,7 @@ def test_the_token_is_seen_by_nobody(downloading, box, hubs):
     assert modes.looks and not modes.open
     assert not box.check(f"grep -rlF {TOKEN} /etc/lettabox/*.json /etc/systemd /opt/lettabox /var/lib/lettabox; :")
     assert TOKEN not in box.check(f"journalctl -q -o cat -u {UNIT}")
-    pid = unit(box, "MainPID")["MainPID"]
+    pid = unit(box, UNIT, "MainPID")["MainPID"]
     assert TOKEN not in box.check(f"tr '\\0' '\\n' < /proc/{pid}/environ")
     assert box.check("stat -c '%U %a' /etc/lettabox/secrets/models-token") == "root 600"
     sent = {(one["server"], one["authorization"]) for one in file_requests(hubs)}
@@ -233,9 +210,9 @@ def test_the_token_is_seen_by_nobody(downloading, box, hubs):
 
 def kill(box, after):
     """Kill the download some seconds from now."""
-    pid = unit(box, "MainPID")["MainPID"]
+    pid = unit(box, UNIT, "MainPID")["MainPID"]
     box.check(f"sleep {after:.3f}; kill -KILL {pid}")
-    wait_for("its end", lambda: pid if unit(box, "MainPID")["MainPID"] == pid else None, 10)
+    wait_for("its end", lambda: pid if unit(box, UNIT, "MainPID")["MainPID"] == pid else None, 10)
 
 
 def starts(hubs):
@@ -282,11 +259,11 @@ def test_a_download_goes_on_after_a_reboot(downloading, deployed, laptop, box, h
 def test_when_all_is_there_nothing_is_done_or_read_again(downloading, deployed, laptop, box, hubs, inventory):
     document, states = status(laptop, inventory)
     assert document["code"] == 0 and set(states.values()) == {"there"}
-    before = unit(box, "InvocationID"), box.check("systemctl show -p InvocationID comfyui")
+    before = unit(box, UNIT, "InvocationID"), box.check("systemctl show -p InvocationID comfyui")
     with commands_over_ssh(deployed) as seen:
         nothing_changes(laptop, inventory)
     assert len(seen) == 3, seen  # the lock, the look, and what all steps ask
-    assert (unit(box, "InvocationID"), box.check("systemctl show -p InvocationID comfyui")) == before
+    assert (unit(box, UNIT, "InvocationID"), box.check("systemctl show -p InvocationID comfyui")) == before
     # One who read the file would see that it is another one now.
     box.check(f"cp -p {PLACE} /tmp/big && printf x | dd of={PLACE} conv=notrunc status=none")
     box.check(f"touch -r /tmp/big {PLACE}")

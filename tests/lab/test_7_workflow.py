@@ -5,13 +5,10 @@ import re
 import sys
 
 import pytest
-import yaml
 
 from tests import graphs
-from tests.lab import simulators
 from tests.lab.watch import commands_over_ssh
 
-NOTHING_CHANGED = "nothing was changed on any host"
 STEP = "Workflow | Workflow and manifest"
 TEMPLATE = "template video_ltx2_t2v of comfyui-workflow-templates-json 0.1.47"
 # What the template reads, as settings.models.set says too.
@@ -25,35 +22,19 @@ FILES = "/var/lib/lettabox/workflow"
 
 
 @pytest.fixture(scope="module")
-def settings(deployed, laptop, tmp_path_factory):
-    """An inventory with the box in group gpu too, with settings.workflow."""
-    commits = simulators.publish(deployed, tmp_path_factory.mktemp("simulator"))
-    comfyui = {"git": simulators.URL, "revision": commits.first, "profile": "cpu"}
-
-    def settings(**workflow):
-        content = yaml.safe_load(deployed.inventory_path.read_text())
-        content["groups"]["gpu"] = list(content["groups"]["letta"])
-        # A hub that is not there: nothing is locked, so nothing is downloaded.
-        models = {"set": "ltx-2", "endpoint": "http://127.0.0.1:9"}
-        content["settings"] |= {"comfyui": comfyui, "models": models, "workflow": workflow}
-        return laptop.write(content)
-
-    return settings
+def settings(gpu_box):
+    """An inventory with settings.workflow."""
+    # A hub that is not there: nothing is locked, so nothing is downloaded.
+    models = {"set": "ltx-2", "endpoint": "http://127.0.0.1:9"}
+    return lambda **workflow: gpu_box.inventory(models=models, workflow=workflow)
 
 
 @pytest.fixture(scope="module")
-def first(deployed, laptop, box, settings):
+def first(deployed, laptop, gpu_box, settings):
     """The deploy that brings the template, as it was seen, and its inventory; afterwards nothing is left of it."""
     inventory = settings()
-    done = laptop.pyinfra("-y", inventory=inventory)
-    assert done.code == 0, done.text[-6000:]
-    yield done, inventory
-    box.check("systemctl disable --now comfyui comfyui-models; rm /etc/systemd/system/comfyui*.service")
-    box.check("systemctl daemon-reload; systemctl reset-failed")
-    box.check("rm -r /var/lib/comfyui /opt/lettabox/comfyui* /opt/lettabox/workflow-tools /srv/comfyui.git")
-    box.check(f"rm -r {FILES} /var/lib/lettabox/comfyui.json; rm -rf /var/lib/lettabox/models")
-    box.check("rm -f /etc/lettabox/models.json /etc/lettabox/workflow.json")
-    box.check("rm /etc/sysusers.d/lettabox-comfyui.conf /etc/tmpfiles.d/lettabox-comfyui.conf; userdel comfyui")
+    yield gpu_box.first(inventory), inventory
+    gpu_box.forget()
     laptop.deploy()
 
 

@@ -47,3 +47,9 @@ def test_nothing_of_the_box_side_is_undeployed(gpu_host):
     found = {path: digest for digest, path in (line.split(None, 1) for line in sums.splitlines())}
     differing = sorted(path for path, one in wanted.items() if found.get(path) != one.sha256)
     assert not differing, "deploy again: these differ from the checkout"
+
+
+def test_the_render_worker_runs(gpu_host):
+    service = gpu_host.service("lettabox-worker")
+    assert service.is_running and service.is_enabled
+    assert gpu_host.check_output("systemctl show --property User --value lettabox-worker") == "comfyui"

@@ -12,6 +12,7 @@ import yaml
 ROOT = Path(__file__).parents[2]
 LETTA = {f"test_{name}.py" for name in ("0_box", "1_containers", "2_api", "3_deployed_state")}
 GPU = {"test_4_comfyui.py"}
+STUDIO = {"test_5_studio.py"}  # of the host of Letta, where any host has a GPU
 
 
 def listed(folder, groups, *options):
@@ -36,11 +37,11 @@ def listed(folder, groups, *options):
     ("groups", "options", "files", "gpus"),
     [
         ({"letta": ["a"], "gpu": []}, [], LETTA, set()),
-        ({"letta": ["a"], "gpu": ["a"]}, [], LETTA | GPU, {"a"}),
-        ({"letta": ["a"], "gpu": ["b", "c"]}, [], LETTA | GPU, {"b", "c"}),
+        ({"letta": ["a"], "gpu": ["a"]}, [], LETTA | GPU | STUDIO, {"a"}),
+        ({"letta": ["a"], "gpu": ["b", "c"]}, [], LETTA | GPU | STUDIO, {"b", "c"}),
         ({"letta": ["a"], "gpu": ["b", "c"]}, ["--host", "c"], GPU, {"c"}),
-        ({"letta": ["a"], "gpu": ["b", "c"]}, ["--host", "a"], LETTA, set()),
-        ({"letta": ["a"], "gpu": ["a", "c"]}, ["--host", "a"], LETTA | GPU, {"a"}),
+        ({"letta": ["a"], "gpu": ["b", "c"]}, ["--host", "a"], LETTA | STUDIO, set()),
+        ({"letta": ["a"], "gpu": ["a", "c"]}, ["--host", "a"], LETTA | GPU | STUDIO, {"a"}),
     ],
 )
 def test_a_host_is_looked_at_for_what_its_groups_say(tmp_path, groups, options, files, gpus):
