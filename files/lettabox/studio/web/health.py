@@ -81,7 +81,7 @@ async def _queue(studio: Studio) -> list[dict[str, Any]]:
 
 
 def _worker(name: str, seen: BoxSeen | None) -> list[dict[str, Any]]:
-    fix = f"look at lettabox-worker.service on {name}: `make studio-logs`"
+    fix = f"look at lettabox-worker.service on {name}: `make worker-logs HOST={name}`"
     if seen is None:
         return [_reason("worker", name, "it was never seen", fix)]
     if seen.age > SILENT:
