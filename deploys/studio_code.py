@@ -15,9 +15,10 @@ def files(verb: str) -> tuple[str, ...]:
     """Paths on the box of the modules that `python -m lettabox.studio VERB` can import, and of its static files."""
     if not verb:
         return ()
-    body = _of_verb(ast.parse((TOP / MAIN).read_text()).body, verb)
+    # The verbs import what they run within their functions.
+    main = ast.parse((TOP / MAIN).read_text()).body
     found = {MAIN, "lettabox/__init__.py", "lettabox/studio/__init__.py"}
-    todo = _imported(body)
+    todo = _imported([one for one in main if not _is_verb(one) or one.name == verb])
     while todo:
         path = todo.pop()
         if path not in found:
@@ -31,24 +32,8 @@ def files(verb: str) -> tuple[str, ...]:
     return tuple(f"{layout.CODE}/src/{path}" for path in sorted(found))
 
 
-def _of_verb(body: list[ast.stmt], verb: str) -> list[ast.stmt]:
-    """What of the main module's statements one of its verbs needs: not the other verbs, nor what these import."""
-    mine = [one for one in body if not (isinstance(one, ast.FunctionDef) and _is_verb(one) and one.name != verb)]
-    imports = [one for one in mine if isinstance(one, ast.Import | ast.ImportFrom)]
-    others = [one for one in mine if one not in imports]
-    used = {node.id for one in others for node in ast.walk(one) if isinstance(node, ast.Name)}
-    kept: list[ast.stmt] = []
-    for one in imports:
-        names = [alias for alias in one.names if (alias.asname or alias.name.partition(".")[0]) in used]
-        if names and isinstance(one, ast.ImportFrom):
-            kept.append(ast.ImportFrom(one.module, names, one.level))
-        elif names:
-            kept.append(ast.Import(names))
-    return kept + others
-
-
-def _is_verb(function: ast.FunctionDef) -> bool:
-    return any("command" in ast.unparse(one) for one in function.decorator_list)
+def _is_verb(one: ast.stmt) -> bool:
+    return isinstance(one, ast.FunctionDef) and any("command" in ast.unparse(name) for name in one.decorator_list)
 
 
 def _imported(body: list[ast.stmt]) -> set[str]:

@@ -5,11 +5,10 @@ Run by every deploy as a fact, with the system's Python: only the standard libra
 
 import hashlib
 import json
-import shlex
 from typing import Any
 
 from lettabox import checkout, paths
-from lettabox.unit import show
+from lettabox.unit import command, show
 
 SERVICE = "comfyui.service"
 
@@ -39,12 +38,6 @@ def state() -> dict[str, Any]:
         "good": runs and whole and last["applied"] == applied(),
         "release": last.get("release", ""),
     }
-
-
-def command(unit: str) -> list[str]:
-    """The program and its arguments that a unit's file starts."""
-    line = next(line for line in unit.splitlines() if line.startswith("ExecStart="))
-    return shlex.split(line.removeprefix("ExecStart="))
 
 
 def port(unit: str) -> int:

@@ -9,6 +9,7 @@ import json
 from typing import Any
 
 from lettabox import paths, secrets
+from lettabox.settings import local
 
 TIMEOUT = 10  # seconds
 
@@ -34,9 +35,7 @@ def key_name(provider: str) -> str:
 def rows() -> list[dict[str, Any]] | None:
     """The provider rows of the API; None when it does not answer as it should."""
     letta = json.loads(paths.SETTINGS.read_text())["letta"]
-    # Where it is bound to all addresses, this one is among them.
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(letta["bind"], letta["bind"])
-    connection = http.client.HTTPConnection(host, letta["port"], timeout=TIMEOUT)
+    connection = http.client.HTTPConnection(local(letta["bind"]), letta["port"], timeout=TIMEOUT)
     try:
         password = secrets.read("letta_server_password")
         connection.request("GET", "/v1/providers/?limit=1000", headers={"Authorization": f"Bearer {password}"})

@@ -1,6 +1,5 @@
 """The LLM router on this box: a pinned checkout, built as a user of its own, and one systemd unit."""
 
-import ipaddress
 import json
 import subprocess
 import time
@@ -12,6 +11,7 @@ import requests
 from lettabox import checkout, files, letta, paths, router_state, secrets, unit
 from lettabox.errors import UNHEALTHY, LettaboxError
 from lettabox.router_state import ENVIRONMENT, SERVICE
+from lettabox.settings import on_network
 
 OWNER = checkout.Owner("router", "lettabox-router", "/var/lib/lettabox-router")
 UNIT = unit.Unit("router", SERVICE, paths.ROUTER_UNIT)
@@ -54,7 +54,7 @@ def status() -> list[tuple[str, str]]:
         return []
     now = unit.show(SERVICE, "ActiveState", "SubState", "NRestarts")
     health = _health(told) if now["ActiveState"] == "active" else now["SubState"]
-    running = f"{told['revision'][:12]} at {_address(told)}, restarted {now['NRestarts']} times"
+    running = f"{told['revision'][:12]} at {on_network(told['port'])}, restarted {now['NRestarts']} times"
     return [("router", f"{health or 'healthy'}, {running}")]
 
 
@@ -100,15 +100,9 @@ def _until_healthy(told: dict[str, Any]) -> None:
     unit.until_healthy(UNIT, lambda: _health(told), told["start_timeout"])
 
 
-def _address(told: dict[str, Any]) -> str:
-    # Docker gives the box the first address of the network.
-    host = next(ipaddress.ip_network(letta.settings()["network"]["subnet"]).hosts())
-    return f"http://{host}:{told['port']}"
-
-
 def _health(told: dict[str, Any]) -> str:
     """Why the router is not healthy; "" when it is."""
-    url = _address(told) + told["health"]
+    url = on_network(told["port"]) + told["health"]
     with requests.Session() as session:
         session.trust_env = False
         try:
@@ -135,7 +129,7 @@ def _seen_from_network(told: dict[str, Any]) -> None:
     done = subprocess.run(["docker", "exec", "letta-nginx", *ask], capture_output=True, text=True)
     if done.returncode:
         raise LettaboxError(
-            f"router: it runs, but letta-nginx cannot reach it at {_address(told)}: {done.stderr.strip()}\n"
+            f"router: it runs, but letta-nginx cannot reach it at {on_network(told['port'])}: {done.stderr.strip()}\n"
             f"  next: allow connections from {letta.NETWORK} to port {told['port']} in the box's firewall",
             UNHEALTHY,
         )

@@ -3,7 +3,6 @@
 What runs in them is the package lettabox.studio, in a virtual environment of its own; nothing of it is imported here.
 """
 
-import ipaddress
 import json
 import os
 import subprocess
@@ -15,7 +14,8 @@ import requests
 
 from lettabox import files, paths, secrets, studio_database, studio_link, studio_state, unit
 from lettabox.errors import FAILED, OK, UNHEALTHY, USAGE, LettaboxError
-from lettabox.settings import settings
+from lettabox.settings import address as address_of
+from lettabox.settings import on_network, settings
 from lettabox.studio_state import ENVIRONMENT, ENVIRONMENTS, FILES, LINK, SERVICE, SOCKET, SYSTEMD, UNITS, WORKER
 
 USER = "lettabox-studio"
@@ -74,21 +74,24 @@ def remove(names: list[str]) -> None:
 def _database() -> None:
     """Have the database, with its tables as this release wants them."""
     studio_database.present(secrets.read("studio_database_password"), settings()["postgres"]["max_connections"])
-    done = subprocess.run(
-        [str(PYTHON), "-B", "-m", "lettabox.studio", "migrate"],
-        env=_variables(SERVICE) | {"PGPASSWORD": secrets.read("studio_database_password")},
-        cwd="/",
-        user=USER,
-        group=USER,
-        extra_groups=[],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=MIGRATE,
-    )
+    done = _of_package("migrate", SERVICE, MIGRATE, user=USER, group=USER, extra_groups=[])
     if done.returncode:
         said = "\n".join(f"    {line}" for line in (done.stdout + done.stderr).splitlines()[-20:])
         raise LettaboxError(f"studio: its tables could not be made or brought up to date; it said last:\n{said}")
+
+
+def _of_package(verb: str, name: str, timeout: float, **user: Any) -> subprocess.CompletedProcess[str]:
+    """Run a verb of the package lettabox.studio with what a unit has for the database; `timeout` in seconds."""
+    return subprocess.run(
+        [str(PYTHON), "-B", "-m", "lettabox.studio", verb],
+        env=_variables(name) | {"PGPASSWORD": secrets.read("studio_database_password")},
+        cwd="/",
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        **user,
+    )
 
 
 def _variables(name: str) -> dict[str, str]:
@@ -127,7 +130,7 @@ def _health_of(name: str) -> Any:
     if name == SERVICE:
         return lambda: _without_boxes(_health(address()))
     if name == FILES:
-        return lambda: _health(f"http://{_words(FILES)[-1]}")[0]
+        return lambda: _health(f"http://{unit.command((SYSTEMD / FILES).read_text())[-1]}")[0]
     if name == LINK:
         socket = Path("/run/lettabox-link/.s.PGSQL.5432")
         return lambda: "" if socket.is_socket() else "the tunnel is not open yet"
@@ -191,15 +194,12 @@ def token() -> str:
 
 def address() -> str:
     """Where the studio answers, seen from this box."""
-    told = settings()["studio"]
-    local = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(told["bind"], told["bind"])
-    return f"http://{f'[{local}]' if ':' in local and '[' not in local else local}:{told['port']}"
+    return address_of("studio")
 
 
 def bridge() -> str:
     """Where containers on letta-network reach it."""
-    host = next(ipaddress.ip_network(settings()["network"]["subnet"]).hosts())
-    return f"http://{host}:{settings()['studio']['port']}"
+    return on_network(settings()["studio"]["port"])
 
 
 def status() -> int:
@@ -279,12 +279,6 @@ def _config() -> dict[str, Any]:
     return json.loads(Path("/etc/lettabox/studio.json").read_text())
 
 
-def _words(name: str) -> list[str]:
-    """The program and its arguments that a unit's file starts."""
-    lines = (SYSTEMD / name).read_text().splitlines()
-    return next(line for line in lines if line.startswith("ExecStart=")).partition("=")[2].split()
-
-
 def _health(url: str) -> tuple[str, list[dict[str, Any]]]:
     """(why it does not answer, or "", and its reasons for not being healthy)."""
     try:
@@ -320,16 +314,7 @@ def _get(url: str) -> requests.Response:
 
 def _seen() -> dict[str, Any]:
     """What the database knows of boxes and jobs. Raises LettaboxError when it does not answer."""
-    done = subprocess.run(
-        [str(PYTHON), "-B", "-m", "lettabox.studio", "seen"],
-        env=_variables(SERVICE if SERVICE in studio_state.present() else WORKER)
-        | {"PGPASSWORD": secrets.read("studio_database_password")},
-        cwd="/",
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=START,
-    )
+    done = _of_package("seen", SERVICE if SERVICE in studio_state.present() else WORKER, START)
     if done.returncode:
         raise LettaboxError(done.stderr.strip() or "the boxes cannot be told", UNHEALTHY)
     return json.loads(done.stdout)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from lettabox import paths, secrets
+from lettabox.settings import local
 
 SOCKET, SERVICE = "lettabox-studio.socket", "lettabox-studio.service"
 FILES, LINK, WORKER = "lettabox-files.service", "lettabox-link.service", "lettabox-worker.service"
@@ -79,8 +80,7 @@ def has_database() -> bool:
     """Whether the studio answers, and can use its database: the role's password may be another one there."""
     try:
         told = json.loads(paths.SETTINGS.read_text())["studio"]
-        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(told["bind"], told["bind"])
-        asked = http.client.HTTPConnection(host, told["port"], timeout=ANSWER)
+        asked = http.client.HTTPConnection(local(told["bind"]), told["port"], timeout=ANSWER)
         asked.request("GET", "/health", headers={"Authorization": f"Bearer {_text(paths.SECRETS / 'studio_token')}"})
         return not any(one["part"] == "database" for one in json.loads(asked.getresponse().read())["reasons"])
     except (OSError, http.client.HTTPException, ValueError, LookupError, TypeError):

@@ -8,22 +8,13 @@ Facts about Letta 0.16.8 that shape this, all seen on the real server:
   and a change of them holds from the next call on.
 """
 
-import ipaddress
 from typing import Any
 
-from lettabox import secrets
+from lettabox import secrets, studio_service
 from lettabox.api import Api
 from lettabox.errors import FAILED, LettaboxError
-from lettabox.settings import settings
 from lettabox.studio_tool_source import NAMES, source
 from lettabox.studio_tools_state import SECRET, TAG, TOKEN, URL
-
-
-def url() -> str:
-    """Where letta-server reaches the studio: at the box's address in letta-network, Docker's first one."""
-    told = settings()
-    host = next(ipaddress.ip_network(told["network"]["subnet"]).hosts())
-    return f"http://{host}:{told['studio']['port']}"
 
 
 def converge() -> None:
@@ -37,7 +28,7 @@ def converge() -> None:
     known = {row["name"]: row for row in rows}
     for name in NAMES:
         print(f"tool {name}: {_settle(api, name, known.get(name))}", flush=True)
-    for key, value in ((URL, url()), (TOKEN, token)):
+    for key, value in ((URL, studio_service.bridge()), (TOKEN, token)):
         print(f"variable {key}: {_give(api, key, value)}", flush=True)
 
 

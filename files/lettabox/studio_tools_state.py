@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from lettabox import paths, secrets
+from lettabox.settings import local
 from lettabox.studio_tool_source import NAMES, digest
 
 TIMEOUT = 10  # seconds
@@ -35,9 +36,7 @@ def state() -> dict[str, Any] | None:
         letta = json.loads(paths.SETTINGS.read_text())["letta"]
         password = secrets.read("letta_server_password")
         token = secrets.fingerprints(SECRET).get(SECRET)
-        # Where it is bound to all addresses, this one is among them.
-        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(letta["bind"], letta["bind"])
-        connection = http.client.HTTPConnection(host, letta["port"], timeout=TIMEOUT)
+        connection = http.client.HTTPConnection(local(letta["bind"]), letta["port"], timeout=TIMEOUT)
         found = _get(connection, password, f"/v1/tools/?{urlencode({'names': NAMES, 'limit': 100}, doseq=True)}")
         given = {}
         for one in _get(connection, password, "/v1/sandbox-config/?sandbox_type=local"):

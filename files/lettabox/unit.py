@@ -5,6 +5,7 @@ old file back is the way back. Facts use this too: only the standard library.
 """
 
 import os
+import shlex
 import subprocess
 import time
 from collections.abc import Callable
@@ -31,6 +32,12 @@ def show(service: str, *properties: str) -> dict[str, str]:
     words = [f"--property={name}" for name in properties]
     said = subprocess.run(["systemctl", "show", service, *words], capture_output=True, text=True, check=True).stdout
     return dict(line.split("=", 1) for line in said.splitlines())
+
+
+def command(text: str) -> list[str]:
+    """The program and its arguments that a unit's file starts."""
+    line = next(line for line in text.splitlines() if line.startswith("ExecStart="))
+    return shlex.split(line.removeprefix("ExecStart="))
 
 
 def switch(one: Unit, contents: dict[Path, str | None]) -> None:

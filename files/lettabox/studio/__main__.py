@@ -1,14 +1,14 @@
-"""`python -m lettabox.studio <process>`: one of the studio's processes, which systemd keeps."""
+"""`python -m lettabox.studio <process>`: one of the studio's processes, which systemd keeps.
+
+Each imports what it runs, and nothing else: it starts sooner, and a change of the others does not restart it
+(deploys/studio_code.py).
+"""
 
 import sys
 
 import click
 
 from lettabox.errors import LettaboxError
-from lettabox.studio import migrate as migrate_
-from lettabox.studio import seen as seen_
-from lettabox.studio.web import server
-from lettabox.studio.worker import process
 
 LISTEN = click.option(
     "--listen", multiple=True, metavar="HOST:PORT", help="Listen here, not on the sockets that systemd hands over."
@@ -24,6 +24,8 @@ def cli() -> None:
 @LISTEN
 def serve(listen: tuple[str, ...]) -> None:
     """The studio: videos of all boxes, frames, jobs, the gallery."""
+    from lettabox.studio.web import server
+
     server.serve(listen)
 
 
@@ -31,26 +33,34 @@ def serve(listen: tuple[str, ...]) -> None:
 @LISTEN
 def files(listen: tuple[str, ...]) -> None:
     """What a GPU box of its own shows the studio: its videos, and frames of them."""
+    from lettabox.studio.web import server
+
     server.serve(listen, only_files=True)
 
 
 @cli.command()
 def work() -> None:
     """Render what is wanted with this box's ComfyUI, one video after the other."""
+    from lettabox.studio.worker import process
+
     process.work()
 
 
 @cli.command()
 def migrate() -> None:
     """Make the database's tables, or bring them up to date."""
-    made = migrate_.migrate()
+    from lettabox.studio import migrate
+
+    made = migrate.migrate()
     print("\n".join(f"studio: database: {step}" for step in made) or "studio: the database is up to date", flush=True)
 
 
 @cli.command()
 def seen() -> None:
     """Print what the database knows of boxes and jobs, as JSON."""
-    print(seen_.told())
+    from lettabox.studio import seen
+
+    print(seen.told())
 
 
 if __name__ == "__main__":

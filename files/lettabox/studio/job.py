@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 QUEUED, RUNNING, COMPLETED, FAILED, CANCELLED = STATES = ("queued", "running", "completed", "failed", "cancelled")
+SEEDS = 2**53  # beyond it, numbers of JSON are not exact in browsers, which the gallery runs in
 ENDED = (COMPLETED, FAILED, CANCELLED)
 
 

@@ -13,11 +13,9 @@ from lettabox.studio import walk
 from lettabox.studio.probe import Probe, probe
 from lettabox.studio.store import Known, Store
 from lettabox.studio.video import Video
-from lettabox.studio.walk import Seen, Walk
+from lettabox.studio.walk import SETTLED, Seen, Walk
 
 NOT_YET = Probe(False, "it has not been looked at yet")
-# A file can change without a new size or time within one tick of the clock that files have.
-SETTLED = 2_000_000_000  # nanoseconds
 PROBING = 2  # at once
 BATCH = 50  # probes that are written down together
 log = logging.getLogger(__name__)

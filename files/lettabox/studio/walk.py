@@ -13,7 +13,7 @@ from typing import NamedTuple
 from lettabox.studio.source import SUFFIXES
 
 DEPTH = 16  # folders in folders
-# A folder can change again without a new time within one tick of the clock that files have.
+# A folder, or a file, can change again without a new time within one tick of the clock that files have.
 SETTLED = 2_000_000_000  # nanoseconds
 EVERY = 10_000_000_000  # nanoseconds after which a folder is read again in any case
 log = logging.getLogger(__name__)

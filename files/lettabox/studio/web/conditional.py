@@ -38,10 +38,15 @@ def judge(method: str, headers: Mapping[str, str], etag: str, modified: float, s
 
 def not_new(headers: Mapping[str, str], etag: str, modified: float) -> bool:
     """Whether the client has it already."""
-    if (known := headers.get("If-None-Match")) is not None:
-        return _matches(known, etag, weak=True)
+    if "If-None-Match" in headers:
+        return has(headers, etag)
     since = _date(headers.get("If-Modified-Since"))
     return since is not None and int(modified) <= since
+
+
+def has(headers: Mapping[str, str], etag: str) -> bool:
+    """The same of what is made anew for each request, and has no time of its own."""
+    return _matches(headers.get("If-None-Match", ""), etag, weak=True)
 
 
 def date(seconds: float) -> str:

@@ -35,7 +35,7 @@ async def get_frame(studio: Studio, call: Call) -> web.StreamResponse:
         await videos.ready(box, path, stat)
         tag = f"{videos.etag(stat)}-{hashlib.sha256(query.model_dump_json().encode()).hexdigest()[:12]}"
         headers = {"ETag": f'"{tag}"', "Cache-Control": f"private, max-age={FRESH}"}
-        if conditional.not_new({"If-None-Match": call.request.headers.get("If-None-Match", "")}, tag, 0):
+        if conditional.has(call.request.headers, tag):
             return web.Response(status=304, headers=headers)
         made = await _made(studio, file, path, query)
     shown = made.shown if isinstance(made, Sheet) else ((made.index, made.time),)

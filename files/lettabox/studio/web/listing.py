@@ -122,7 +122,7 @@ def tagged(request: web.BaseRequest, text: str) -> web.Response:
     body = text.encode()
     tag = blake2b(body, digest_size=12).hexdigest()
     headers = {"ETag": f'"{tag}"', "Cache-Control": "private, no-cache"}
-    if conditional.not_new({"If-None-Match": request.headers.get("If-None-Match", "")}, tag, 0):
+    if conditional.has(request.headers, tag):
         return web.Response(status=304, headers=headers)
     return web.Response(body=body, content_type="application/json", headers=headers)
 

@@ -14,7 +14,6 @@ UUID = r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"
 # Postgres keeps no NUL, and no other control character but white space is of use to a text encoder.
 PROMPT = r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f]*$"
 CURSOR = r"^[A-Za-z0-9_=-]+$"
-SEED_LIMIT = 2**53  # beyond it, numbers of JSON are not exact in browsers
 PAGE = 1000  # entries of one page at most
 
 Limit = Annotated[int, Field(ge=1, le=PAGE, description=f"a number of entries in 1..{PAGE}")]
@@ -84,7 +83,7 @@ class NewJob(Asked):
     model_config = ConfigDict(strict=True)
 
     prompt: str = Field(min_length=1, max_length=10000, pattern=PROMPT, description="a text of 1..10000 characters")
-    seed: int | None = Field(None, ge=0, lt=SEED_LIMIT, description="a whole number in 0..2^53-1, or nothing")
+    seed: int | None = Field(None, ge=0, lt=job.SEEDS, description="a whole number in 0..2^53-1, or nothing")
     width: Size = None
     height: Size = None
     frames: int | None = Field(None, ge=9, le=1025, description="a number of frames 8k+1 in 9..1025: 9, 17, ... 121")

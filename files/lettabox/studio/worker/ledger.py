@@ -16,11 +16,10 @@ from procrastinate.jobs import Status
 
 from lettabox.studio import render_queue
 from lettabox.studio.database import Database
-from lettabox.studio.job import COMPLETED, FAILED, QUEUED, RUNNING
+from lettabox.studio.job import COMPLETED, FAILED, QUEUED, RUNNING, SEEDS
 from lettabox.studio.worker import verdict
 from lettabox.studio.worker.output import Made
 
-SEEDS = 2**53  # JavaScript, which the gallery is, counts no further
 KEPT = 72  # hours that Procrastinate's rows of ended jobs stay
 SILENT_WORKER = 86400  # seconds until Procrastinate's row of a worker that was killed goes
 
