@@ -32,16 +32,23 @@ class Api:
     def patch(self, path: str, body: dict[str, Any], timeout: float = 60) -> Any:
         return self.call("PATCH", path, body, timeout)
 
+    def upload(self, path: str, name: str, content: bytes, fields: dict[str, str], timeout: float = 600) -> Any:
+        """POST a file as a form does it."""
+        return self._ask("POST", path, timeout, files={"file": (name, content)}, data=fields)
+
     def call(self, method: str, path: str, body: Any = None, timeout: float = 60, **query: Any) -> Any:
+        return self._ask(method, path, timeout, json=body, params=query)
+
+    def _ask(self, method: str, path: str, timeout: float, **sent: Any) -> Any:
         # A session for each call: they come from several threads.
         with requests.Session() as session:
             session.trust_env = False  # a proxy of the environment must not get the password
             session.headers["Authorization"] = f"Bearer {self._password}"
             try:
-                answer = session.request(method, self.url + path, json=body, params=query, timeout=timeout)
+                answer = session.request(method, self.url + path, timeout=timeout, **sent)
                 if not answer.ok:
                     raise Refused(f"{method} {path}", answer.status_code, answer.text.strip()[:500])
-                return answer.json()
+                return answer.json() if answer.content else None
             except requests.RequestException as error:  # a body that is no JSON is one too
                 raise LettaboxError(f"{method} {path}: {error}", UNHEALTHY) from None
 

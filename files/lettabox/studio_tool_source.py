@@ -1,22 +1,16 @@
-"""Source of the agents' tools, as Letta gets it; the laptop side reads it too, to say what a deploy wants."""
+"""Source of the studio's tools, as Letta gets it."""
 
-import hashlib
-from pathlib import Path
+# Relative: on the laptop's side this is files.lettabox.
+from .tool_source import composed, digest
 
 # In the order in which an agent uses them.
 NAMES = ("submit_video", "check_video_status", "get_recent_videos", "get_frame")
-SHARED = "ask_studio"  # stands before each tool's own function
-FOLDER = Path(__file__).resolve().parent.parent / "studio_tools"
+SHARED = "studio_tools/ask_studio"
 
 
 def source(name: str) -> str:
     """What Letta gets for a tool."""
-    return "\n\n".join((FOLDER / f"{one}.py").read_text() for one in (SHARED, name))
-
-
-def digest(text: str) -> str:
-    """By what two sources are compared."""
-    return hashlib.sha256(text.encode()).hexdigest()
+    return composed(SHARED, f"studio_tools/{name}")
 
 
 def digests() -> dict[str, str]:

@@ -8,9 +8,10 @@ import json
 from typing import Any
 from urllib.parse import urlencode
 
-from lettabox import paths, secrets
+from lettabox import paths, secrets, tool_list
 from lettabox.settings import local
-from lettabox.studio_tool_source import NAMES, digest
+from lettabox.studio_tool_source import NAMES
+from lettabox.tool_source import digest
 
 TIMEOUT = 10  # seconds
 TAG = "lettabox-studio"  # on every tool that is ours
@@ -37,7 +38,7 @@ def state() -> dict[str, Any] | None:
         password = secrets.read("letta_server_password")
         token = secrets.fingerprints(SECRET).get(SECRET)
         connection = http.client.HTTPConnection(local(letta["bind"]), letta["port"], timeout=TIMEOUT)
-        found = _get(connection, password, f"/v1/tools/?{urlencode({'names': NAMES, 'limit': 100}, doseq=True)}")
+        found = _get(connection, password, f"/v1/tools/?{urlencode(tool_list.named(NAMES), doseq=True)}")
         given = {}
         for one in _get(connection, password, "/v1/sandbox-config/?sandbox_type=local"):
             rows = _get(connection, password, f"/v1/sandbox-config/{one['id']}/environment-variable")
