@@ -1,8 +1,9 @@
 """Prove by behaviour, inside the image build, that the patches took effect.
 
-Exits 1 with the reason when a secret still reaches the log or a tool, an
-endpoint type is not accepted all the way, a collected client cuts off another
-connection, or the patched code no longer does its work. Run on the stock image
+Exits 1 with the reason when a secret still reaches the log or a tool, a tool's
+process imports Letta for a text, an endpoint type is not accepted all the way,
+a collected client cuts off another connection, or the patched code no longer
+does its work. Run on the stock image
 it must fail.
 """
 
@@ -104,7 +105,10 @@ def endpoint_types() -> str:
 
 
 def tool_environment() -> str:
-    """A tool must see the key it calls the server with, its own variables, and no other secret of the server."""
+    """A tool must see the key it calls the server with, its own variables, and no other secret of the server.
+
+    And a text that it is called with as it is, without an import of Letta.
+    """
     secrets = ("LETTA_SERVER_PASSWORD", "LETTA_ENCRYPTION_KEY", "OPENAI_API_KEY", "POSTGRES_PASSWORD", "UNHEARD_OF")
     with tempfile.TemporaryDirectory() as home:
         said = run(
@@ -124,6 +128,8 @@ def tool_environment() -> str:
         "SET_FOR_THE_AGENT=in its secrets",
         f"HOME={home}",
         f"PATH={os.environ['PATH']}",
+        'TEXT={"a": true}',
+        "LETTA_IMPORTED=False",
     }
     missing = wanted - set(said.splitlines())
     return said + (f"a tool misses {sorted(missing)}" if missing else "\na tool has what it needs")
@@ -154,14 +160,14 @@ def main() -> int:
     with ThreadPoolExecutor() as pool:  # each takes a start of Letta, which is slow
         outputs = [pool.submit(check) for check in EXPECTED]
     for (check, sign), output in zip(EXPECTED.items(), (one.result() for one in outputs), strict=True):
-        if sign not in output:
-            print(f"{check.__name__}: expected {sign!r} in:\n{output[-2000:]}", file=sys.stderr)
-            failed = 1
-        elif CANARY in output:
+        if CANARY in output:
             line = next(line for line in output.splitlines() if CANARY in line)
             print(f"{check.__name__}: a secret reaches {REACHED.get(check, 'the log')}: {line[:200]}", file=sys.stderr)
             failed = 1
-        else:
+        if sign not in output:
+            print(f"{check.__name__}: expected {sign!r} in:\n{output[-2000:]}", file=sys.stderr)
+            failed = 1
+        elif CANARY not in output:
             print(f"{check.__name__}: ok")
     return failed
 

@@ -1,6 +1,6 @@
-"""A tool that prints its environment, run by Letta's own local sandbox; called by verify.py with the image's Python.
+"""A tool that prints its environment and its argument, run by Letta's own local sandbox; called by verify.py.
 
-Prints what the tool returned. The database is not asked: it would only add variables.
+With the image's Python. Prints what the tool returned. The database is not asked: it would only add variables.
 """
 
 import asyncio
@@ -12,15 +12,22 @@ from letta.schemas.tool import Tool
 from letta.services.tool_sandbox.local_sandbox import AsyncToolSandboxLocal
 
 SOURCE = '''
-def show_environment():
+def show_environment(text: str):
     """Show the environment.
+
+    Args:
+        text (str): A text.
 
     Returns:
         str: The environment.
     """
     import os
-    return "\\n".join(f"{name}={value}" for name, value in sorted(os.environ.items()))
+    import sys
+    seen = os.environ | {"TEXT": text, "LETTA_IMPORTED": "letta" in sys.modules}
+    return "\\n".join(f"{name}={value}" for name, value in sorted(seen.items()))
 '''
+SCHEMA = {"name": "show_environment", "parameters": {"properties": {"text": {"type": "string"}}}}
+TEXT = '{"a": true}'
 
 
 class _Variables:
@@ -33,10 +40,10 @@ class _Variables:
 async def main(folder: str) -> None:
     sandbox = AsyncToolSandboxLocal(
         "show_environment",
-        {},
+        {"text": TEXT},
         SimpleNamespace(organization_id="org-00000000-0000-4000-8000-000000000000"),
         tool_id="tool-00000000-0000-4000-8000-000000000000",
-        tool_object=Tool(name="show_environment", source_code=SOURCE, json_schema={"name": "show_environment"}),
+        tool_object=Tool(name="show_environment", source_code=SOURCE, json_schema=SCHEMA),
         sandbox_config=SandboxConfig(type="local", config={"sandbox_dir": folder}),
         sandbox_env_vars={"SET_FOR_THE_AGENT": "in its secrets"},
     )

@@ -76,6 +76,7 @@ def test_the_stock_image_fails_the_check_that_ours_passed(deployed, box):
     for check in ("server_password", "migration", "start_script", "desktop_uri"):
         assert f"{check}: a secret reaches the log" in said
     assert "tool_environment: a secret reaches a tool" in said
+    assert "a tool misses ['LETTA_IMPORTED=False', 'TEXT=" in said
 
 
 def test_a_base_that_a_patch_does_not_fit_fails_the_build(deployed, box):
