@@ -95,12 +95,18 @@ class Laptop:
         return self.run("make", *words, inventory=inventory)
 
 
+def lab_name() -> str:
+    """Each of pytest-xdist's workers has a lab of its own; the first has the one that `make test` puts up."""
+    name = os.environ.get("LETTABOX_TEST_LAB") or "lettabox-test"
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "gw0")
+    return name if worker == "gw0" else f"{name}-{worker}"
+
+
 @pytest.fixture(scope="session")
 def lab():
     """A box that no test has touched. LETTABOX_KEEP_LAB=1 leaves it, and the next run takes it as it is."""
     engine.ensure()
-    name = os.environ.get("LETTABOX_TEST_LAB") or "lettabox-test"
-    one = Lab(name, ssh_port=None, forwards=dict.fromkeys((8283, 8284, 8188, 8189)))
+    one = Lab(lab_name(), ssh_port=None, forwards=dict.fromkeys((8283, 8284, 8188, 8189)))
     keep = os.environ.get("LETTABOX_KEEP_LAB")
     if not keep:
         one.down()  # what an interrupted run left
@@ -210,8 +216,7 @@ def api(deployed, laptop):
 def postgres():
     """A Postgres without a box around it."""
     engine.ensure()
-    name = os.environ.get("LETTABOX_TEST_LAB") or "lettabox-test"
-    with Postgres(f"{name}-queue") as one:
+    with Postgres(f"{lab_name()}-queue") as one:
         yield one
 
 

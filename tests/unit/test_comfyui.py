@@ -339,6 +339,9 @@ def test_a_command_does_not_outlive_who_waits_for_it(tmp_path):
         while not (pid.is_file() and pid.read_text().strip()) and time.monotonic() < deadline:
             time.sleep(0.05)
         command = int(pid.read_text())
+        # `timeout` of older coreutils ends without its command when the signal comes before it knows that it has one.
+        while _stat(_stat(command)[1])[0] != "S" and time.monotonic() < deadline:
+            time.sleep(0.05)
         assert not _ended(command)
         one.kill()
     while not _ended(command) and time.monotonic() < deadline:
@@ -346,9 +349,13 @@ def test_a_command_does_not_outlive_who_waits_for_it(tmp_path):
     assert _ended(command)
 
 
+def _stat(pid: int | str) -> list[str]:
+    """State of a process, its parent's number, and what else the kernel says."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+
+
 def _ended(pid: int) -> bool:
     try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        return _stat(pid)[0] == "Z"  # ended, and whoever adopted it has not looked yet
     except (FileNotFoundError, ProcessLookupError):
         return True
-    return state == "Z"  # ended, and whoever adopted it has not looked yet
