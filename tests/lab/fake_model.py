@@ -3,17 +3,26 @@
 Unscripted it echoes the last user message, and where it must call a tool prefers one that ends the turn. A test
 scripts it over HTTP on the same port:
 
-    POST   /_script    {"replies": [REPLY, ...]}   queue replies, one is used per chat request
+    POST   /_script    {"replies": [REPLY, ...]}   queue replies; a chat request uses the first one that fits it
     DELETE /_script    forget what is queued
     GET    /_requests  the requests recorded so far; DELETE forgets them
 
-    REPLY: content       text of the answer
+    REPLY: when          texts that all must occur in the request's messages, system prompt included: the reply is for
+                         such a request alone, and requests that it does not fit pass it
+           last          the same of the last message alone, such as what a tool has returned
+           stays         true: it is not used up, and answers each request that it fits
+           take          {name: regular expression with one group}: what the group found last in the messages stands
+                         for {name} in content and arguments; no match is an error answer
+           content       text of the answer
            chunks        the same text in pieces, as a stream sends it
            tool_calls    [{"name": ..., "arguments": {...}}]
            status        an HTTP status other than 200 makes it an error answer
            delay_s       silence before the first byte
            silence_s     silence after the first chunk of a stream
            chunk_delay_s silence before each further chunk
+
+With `when` several agents that act at the same time are scripted in one queue, each by a line of its system prompt:
+the replies for one of them are used in their order, whatever the others do.
 
 Only the standard library, one file: it runs in a container that has nothing but Python.
 """
@@ -23,6 +32,7 @@ import base64
 import hashlib
 import itertools
 import json
+import re
 import socket
 import struct
 import threading
@@ -37,6 +47,7 @@ LONGEST_BODY = 8 * 1024 * 1024
 # Without these a sleeptime agent, which must call a tool in each step, would never end its turn.
 ENDS_THE_TURN = ("send_message", "memory_finish_edits")
 REPLY_KEYS = {"content", "chunks", "tool_calls", "status", "delay_s", "silence_s", "chunk_delay_s"}
+REPLY_KEYS |= {"when", "last", "stays", "take"}
 
 
 class BadRequest(Exception):
@@ -58,9 +69,15 @@ class Script:
             self._replies.extend(replies)
             return len(self._replies)
 
-    def next(self) -> dict | None:
+    def next(self, messages: list[dict]) -> dict | None:
+        """The first reply that fits; used up unless it stays."""
         with self._lock:
-            return self._replies.popleft() if self._replies else None
+            for number, reply in enumerate(self._replies):
+                if fits(reply, messages):
+                    if not reply.get("stays"):
+                        del self._replies[number]
+                    return reply
+        return None
 
     def clear(self) -> None:
         with self._lock:
@@ -94,10 +111,57 @@ def checked_replies(body: object) -> list[dict]:
         for key in ("delay_s", "silence_s", "chunk_delay_s", "status"):
             if not isinstance(reply.get(key, 0), int | float):
                 raise BadRequest(f"{key} is a number, not {reply[key]!r}")
+        for key in ("when", "last"):
+            if not isinstance(texts := reply.get(key, []), list) or not all(isinstance(one, str) for one in texts):
+                raise BadRequest(f"{key} is a list of texts, not {texts!r}")
+        if not isinstance(reply.get("stays", False), bool):
+            raise BadRequest(f"stays is true or false, not {reply['stays']!r}")
+        check_patterns(reply.get("take", {}))
         for call in reply.get("tool_calls") or []:
             if not isinstance(call, dict) or not isinstance(call.get("name"), str):
                 raise BadRequest(f'a tool call is {{"name": ..., "arguments": {{...}}}}, not {call!r}')
     return replies
+
+
+def check_patterns(take: object) -> None:
+    for name, pattern in take.items() if isinstance(take, dict) else [(None, take)]:
+        try:
+            good = name is not None and re.compile(pattern).groups == 1
+        except (TypeError, re.error):
+            good = False
+        if not good:
+            raise BadRequest(f"take is {{name: regular expression with one group}}, not {name}: {pattern!r}")
+
+
+def fits(reply: dict, messages: list[dict]) -> bool:
+    texts = [text_of(message.get("content")) for message in messages]
+    everything = "\n".join(texts)
+    last = texts[-1] if texts else ""
+    return all(text in everything for text in reply.get("when", [])) and all(
+        text in last for text in reply.get("last", [])
+    )
+
+
+def filled(reply: dict, messages: list[dict]) -> dict:
+    """A reply with what it takes out of the messages in its place."""
+    texts = [text_of(message.get("content")) for message in messages]
+    values = {}
+    for name, pattern in reply.get("take", {}).items():
+        found = [one for text in texts for one in re.findall(pattern, text)]
+        if not found:
+            raise BadRequest(f"take: {pattern!r} ({name}) is in no message")
+        values["{" + name + "}"] = found[-1]
+
+    def put(value: object) -> object:
+        if isinstance(value, str):
+            for place, text in values.items():
+                value = value.replace(place, text)
+            return value
+        if isinstance(value, dict):
+            return {key: put(one) for key, one in value.items()}
+        return [put(one) for one in value] if isinstance(value, list) else value
+
+    return reply | {key: put(reply[key]) for key in ("content", "chunks", "tool_calls") if key in reply}
 
 
 def text_of(content: object) -> str:
@@ -314,7 +378,8 @@ class Handler(BaseHTTPRequestHandler):
         messages = body.get("messages")
         if not isinstance(messages, list) or not all(isinstance(message, dict) for message in messages):
             raise BadRequest("messages must be a list of objects")
-        reply = self.server.script.next() or default_reply(body)
+        scripted = self.server.script.next(messages)
+        reply = filled(scripted, messages) if scripted else default_reply(body)
         time.sleep(reply.get("delay_s", 0))
         if (status := reply.get("status", 200)) != 200:
             self._error(status, reply.get("content") or "scripted error")
