@@ -13,6 +13,7 @@ import yaml
 
 Path = tuple[str | int, ...]
 
+EMPTY = "the file is empty"
 _MAX_DEPTH = 40
 _MAX_DIGITS = 18
 _FLOAT = r"^[-+]?(?:[0-9]+\.[0-9]*|\.[0-9]+|[0-9]+(?=[eE]))(?:[eE][-+]?[0-9]+)?$"
@@ -82,7 +83,7 @@ def parse(text: str) -> Document:
         # PyYAML lets these out for an impossible escape ("\UFFFFFFFF") or a %YAML version of 5000 digits.
         raise NotPlain(1, f"not valid YAML ({error}); look for \\U escapes and %YAML lines") from None
     if root is None:
-        raise NotPlain(1, "the file is empty; copy inventory/lettabox.example.yml and edit it")
+        raise NotPlain(1, EMPTY)
     document = Document()
     document.lines[()] = root.start_mark.line + 1
     document.data = _plain(root, (), document)
