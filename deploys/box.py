@@ -25,6 +25,7 @@ def box(mark: dict[str, str] | None) -> None:
     suffixes = (".py", ".sh", ".sql", ".html", ".css", ".js", ".svg")
     files = sources.folder("files/lettabox", f"{layout.CODE}/src/lettabox", suffixes)
     files |= sources.folder("files/studio_tools", f"{layout.CODE}/src/studio_tools", (".py",))
+    files |= sources.folder("files/crew_tools", f"{layout.CODE}/src/crew_tools", (".py",))
     files[f"{layout.CODE}/requirements.txt"] = sources.file("requirements/box.txt")
     files[layout.COMMAND] = File(LAUNCHER.encode(), 0o755)
     files["/etc/tmpfiles.d/lettabox.conf"] = File(b"d /run/lettabox 0755 root root -\n")
