@@ -20,6 +20,7 @@ WORKFLOW_WANTED = f"{CONFIG}/workflow.json"  # the operator's own workflow, if t
 WORKFLOW_TOOLS = f"{CODE}/workflow-tools"  # the converter: a virtual environment, which nothing imports
 STUDIO = f"{CODE}/studio"  # its virtual environment, and UNIT.json: the files that a unit is started with
 STUDIO_CONFIG = f"{CONFIG}/studio.json"
+CREW_WANTED = f"{CONFIG}/crew.json"  # the crew to have, prompts and all
 WORKFLOW = f"{STATE}/workflow"
 LINK = f"{CONFIG}/link"  # between GPU boxes of their own and the host of Letta
 LINK_KEYS = f"{LINK}/authorized_keys"

@@ -3,14 +3,14 @@
 from pathlib import Path
 from typing import Any
 
-from inventory import models
+from inventory import crew, models
 from inventory.schema import Inventory
 
 
 def host_data(inventory: Inventory, name: str, file: Path) -> dict[str, Any]:
     """pyinfra's data of one host: its connector's options, the settings, and which inventory they came from.
 
-    Raises SettingsError where the lock of the models of a host with a GPU cannot be read.
+    Raises SettingsError where the lock of the models of a host with a GPU, or the crew's file, cannot be read.
     """
     host = inventory.hosts[name]
     data: dict[str, Any] = {
@@ -20,6 +20,7 @@ def host_data(inventory: Inventory, name: str, file: Path) -> dict[str, Any]:
         "ssh_strict_host_key_checking": "yes" if host.known_hosts else "accept-new",
         "settings": inventory.settings,
         "inventory": inventory,
+        "crew": crew.document(inventory) if inventory.settings.crew.model and name == inventory.letta else {},
         "models": _models(inventory, file) if name in inventory.groups.gpu else {},
         "inventory_file": str(file),
         "inventory_name": inventory.name,

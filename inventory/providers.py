@@ -103,6 +103,13 @@ def checked_variable(value: str) -> str:
     return value
 
 
+def checked_handle(value: str) -> str:
+    """A model's handle in Letta, or "" for none."""
+    if value and not re.fullmatch(r"[^\s/]{1,100}/\S{1,200}", value):
+        raise ValueError("not a handle; write PROVIDER/MODEL as Letta lists it, such as openai-proxy/gpt-4o")
+    return value
+
+
 def checked_variables(value: dict[str, str]) -> dict[str, str]:
     """Environment variables for a program."""
     for name, text in value.items():

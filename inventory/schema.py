@@ -297,6 +297,7 @@ File = Annotated[Path | None, BeforeValidator(_path)]
 Url = Annotated[str, AfterValidator(providers.checked_url)]
 Variable = Annotated[str, AfterValidator(providers.checked_variable)]
 Variables = Annotated[dict[str, str], AfterValidator(providers.checked_variables)]
+Handle = Annotated[str, AfterValidator(providers.checked_handle)]
 Words = Annotated[list[str], AfterValidator(providers.checked_words)]
 
 # Letta version -> SHA-256 of its sdist, as of the package index.
@@ -839,6 +840,24 @@ class Studio(_Model):
         return self.read_token or not studio.is_loopback(self.bind)
 
 
+class Crew(_Model):
+    file: File = Field(
+        None,
+        exclude=True,
+        description="Your own crew; without one it is inventory/crew.yml, which comes with lettabox.",
+    )
+    model: Handle = Field(
+        "",
+        description="Chat model of the agents, by its handle in Letta, such as openai-proxy/gpt-4o; without one no "
+        "crew is set up, and one that is there stays as it is.",
+    )
+    embedding: Handle = Field(
+        "",
+        description="Embedding model of the agents, by its handle in Letta: PROVIDER/MODEL, such as "
+        "openai/text-embedding-3-small.",
+    )
+
+
 class Settings(_Model):
     network: Network = Field(default_factory=Network)
     docker: Docker = Field(default_factory=Docker)
@@ -854,6 +873,7 @@ class Settings(_Model):
     models: Models = Field(default_factory=Models)
     workflow: Workflow = Field(default_factory=Workflow)
     studio: Studio = Field(default_factory=Studio)
+    crew: Crew = Field(default_factory=Crew)
     acknowledged: list[Annotated[str, AfterValidator(_acknowledgement)]] = Field(
         default_factory=list,
         max_length=100,
@@ -1031,6 +1051,22 @@ class Inventory(_Model):
         found = [*_ports_of_studio(value, hosts, groups)]
         if groups.gpu != [letta]:
             found += _link_of_studio(value, hosts, letta, [name for name in groups.gpu if name != letta])
+        if found:
+            raise Problems(found)
+        return value
+
+    @field_validator("settings")
+    @classmethod
+    def _crew_fits(cls, value: Settings, info: ValidationInfo) -> Settings:
+        groups, found = info.data.get("groups"), []
+        if not value.crew.model:
+            return value
+        if not value.crew.embedding:
+            text = "a crew needs an embedding model too, for its archival memory; add settings.crew.embedding"
+            found.append((("crew", "embedding"), text, False))
+        if groups is not None and not groups.gpu:
+            text = "a crew makes videos, and groups.gpu names no host; add one, or leave settings.crew.model out"
+            found.append((("crew", "model"), text, True))
         if found:
             raise Problems(found)
         return value

@@ -42,3 +42,7 @@ LINK_CONFIG = LINK / "ssh_config"  # on a GPU box
 LINK_KNOWN = LINK / "known_hosts"
 LINK_STATE = Path("/var/lib/lettabox-link")  # on a GPU box: its key, which never leaves it
 LINK_KEY = LINK_STATE / "id_ed25519"
+CREW_WANTED = Path("/etc/lettabox/crew.json")  # the crew to have, prompts and all
+CREW_RECORD = STATE / "crew.json"  # which agents and blocks of the server are the crew's
+CREW_TEXTS = STATE / "crew-texts"  # what stood in its blocks before a repair
+CREW_STARTED = STATE / "crew-started"  # there from the first change of the crew until all are made

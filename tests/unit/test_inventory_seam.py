@@ -93,7 +93,7 @@ def test_host_data(checkout, two_hosts, tmp_path):
     assert box == {
         "ssh_hostname": "127.0.0.1", "ssh_port": 2201, "ssh_user": "debian",
         "ssh_strict_host_key_checking": "accept-new", "inventory_file": file, "_sudo": True,
-        "changes": False, "asks": True, "inventory_name": "", "takes_over": "",
+        "changes": False, "asks": True, "inventory_name": "", "takes_over": "", "crew": {},
     }  # fmt: skip
     checkpoint = render.pop("models")["ltx-2-checkpoint"]
     assert (checkpoint["repository"], checkpoint["sha256"]) == ("Lightricks/LTX-2", "")
@@ -101,7 +101,7 @@ def test_host_data(checkout, two_hosts, tmp_path):
         "ssh_hostname": "127.0.0.1", "ssh_port": 2202, "ssh_user": "root", "ssh_key": str(tmp_path / "key"),
         "ssh_known_hosts_file": str(tmp_path / "known_hosts"), "ssh_strict_host_key_checking": "yes",
         "inventory_file": file, "changes": False, "asks": True,
-        "inventory_name": "", "takes_over": "",
+        "inventory_name": "", "takes_over": "", "crew": {},
     }  # fmt: skip
 
 

@@ -45,7 +45,7 @@ def test_the_steps_can_be_imported_without_pyinfras_command_line():
     code = (
         "import deploys.preflight, deploys.box, deploys.docker_engine, deploys.letta_image, deploys.letta_stack\n"
         "import deploys.llm_router, deploys.llm_providers, deploys.comfyui, deploys.models, deploys.workflow\n"
-        "import deploys.studio, deploys.render_worker, deploys.box_link\n"
+        "import deploys.studio, deploys.render_worker, deploys.box_link, deploys.crew\n"
         "from gevent import monkey\n"
         "assert not monkey.is_module_patched('threading')"
     )
