@@ -79,7 +79,7 @@ def save(host: Host, path: Path) -> int:
         with (
             part.open("xb") as file,
             Progress(f"saving to {path}").shown() as progress,
-            _running(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as ssh,
+            running(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as ssh,
         ):
             seen = copy(ssh.stdout, file, progress)
             code = ssh.wait()
@@ -103,7 +103,7 @@ def send(host: Host, path: Path, sha256: str) -> int:
     with (
         file,
         Progress(f"sending {path}", size).shown() as progress,
-        _running(argv(host, words, tty=False), stdin=subprocess.PIPE) as ssh,
+        running(argv(host, words, tty=False), stdin=subprocess.PIPE) as ssh,
     ):
         try:
             copy(file, ssh.stdin, progress)
@@ -116,7 +116,7 @@ def send(host: Host, path: Path, sha256: str) -> int:
 
 
 @contextmanager
-def _running(command: list[str], **streams: int) -> Iterator[subprocess.Popen]:
+def running(command: list[str], **streams: int) -> Iterator[subprocess.Popen]:
     """A process that is ended with the block, however that ends."""
     process = subprocess.Popen(command, **streams)
     try:
