@@ -24,6 +24,10 @@ JSON ?=
 START ?=
 UPDATE ?=
 PORT ?=
+DIR ?=
+ANYWAY ?=
+UNDO ?=
+DRY ?=
 
 RUN := .venv/installed-run
 TEST := .venv/installed-test
@@ -35,6 +39,8 @@ quiet := $(if $(findstring s,$(firstword -$(MAKEFLAGS))),--quiet)
 remote = $(PYTHON) -m inventory.remote $(quiet) $(if $(HOST),--host $(HOST))
 letta = $(remote) --group letta $(1) -- lettabox letta
 studio = $(remote) --group letta $(1) -- lettabox studio
+crew = $(remote) --group letta $(1) -- lettabox crew
+crew_document = $(PYTHON) -m inventory.crew
 comfyui = $(remote) --group gpu $(1) -- lettabox comfyui
 
 .PHONY: help
@@ -160,6 +166,31 @@ studio-tools: $(RUN) ## put the agents' tools into Letta, and tell them where th
 studio-token: $(RUN) ## print the token that writing needs (make -s studio-token prints just it)
 	@$(call studio) token
 
+.PHONY: crew
+crew: $(RUN) ## have the crew of inventory/crew.yml in Letta: create what is missing, change what differs
+	@document="$$($(crew_document))"; echo "$$document" | $(call crew) apply
+
+.PHONY: crew-plan
+crew-plan: $(RUN) ## show what `make crew` would change, and change nothing
+	@document="$$($(crew_document))"; echo "$$document" | $(call crew) plan
+
+.PHONY: crew-status
+crew-status: $(RUN) ## one screen: agents, blocks, the queue, whether embeddings work
+	@$(call crew) status
+
+.PHONY: crew-repair
+crew-repair: $(RUN) ## bring the texts of the crew's blocks to their form, losing none (DRY=1 shows what is wrong)
+	@$(call crew) repair $(if $(DRY),--dry-run)
+
+.PHONY: crew-export
+crew-export: $(RUN) ## write the crew to a new folder DIR= (WAIT=120 seconds for agents at work; ANYWAY=1 as they are)
+	@$(PYTHON) -m inventory.crew_transfer export $(if $(HOST),--host $(HOST)) $(if $(WAIT),--wait $(WAIT)) \
+		$(if $(ANYWAY),--anyway) '$(DIR)'
+
+.PHONY: crew-import
+crew-import: $(RUN) ## restore the crew in DIR= on a box that has none (UNDO=1: remove what one that was cut off left)
+	@$(PYTHON) -m inventory.crew_transfer $(if $(UNDO),undo,import) $(if $(HOST),--host $(HOST)) '$(DIR)'
+
 .PHONY: worker-status
 worker-status: $(RUN) ## what of the studio runs on a GPU box, its worker above all (HOST=name)
 	@$(remote) --group gpu -- lettabox studio status
@@ -211,7 +242,8 @@ test: $(TEST) ## every test, from unit to lab (LETTABOX_TEST_SCALE=10 for long c
 	@# Here, and not first in the tests, so that building the lab's images is seen to go on.
 	@$(PYTHON) -m tests.lab up --name lettabox-test
 	@$(PYTHON) -m pytest -n auto --durations=30 tests/unit
-	@$(PYTHON) -m pytest --durations=30 tests/lab
+	@# Two labs side by side, each file in one of them and in order: most of the time a test waits for something.
+	@$(PYTHON) -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations=30 tests/lab
 
 .PHONY: test-unit
 test-unit: $(TEST) ## the tests that need no Docker

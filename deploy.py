@@ -6,6 +6,7 @@ from deploys import connection, lock, preflight, progress, read_ahead
 from deploys.box import box
 from deploys.box_link import box_link
 from deploys.comfyui import comfyui
+from deploys.crew import crew
 from deploys.docker_engine import docker_engine
 from deploys.letta_image import letta_image
 from deploys.letta_stack import letta_stack
@@ -41,5 +42,6 @@ with read_ahead.operations():
         studio(controllers=seen.environment.controllers)  # knows the GPU boxes' keys by now
         if host.data.inventory.groups.gpu:
             studio_tools()
+            crew()
     if "gpu" in host.groups:
         render_worker(controllers=seen.environment.controllers)

@@ -4,13 +4,25 @@ import json
 import os
 import sys
 from contextlib import nullcontext
+from typing import Any
 
 import click
 
 from lettabox import check as check_
 from lettabox import comfyui as comfyui_
 from lettabox import context as context_
-from lettabox import image_archive, lock, studio_link, studio_service, workflow_render
+from lettabox import (
+    crew_apply,
+    crew_export,
+    crew_import,
+    crew_repair,
+    crew_status,
+    image_archive,
+    lock,
+    studio_link,
+    studio_service,
+    workflow_render,
+)
 from lettabox import letta as letta_
 from lettabox import models as models_
 from lettabox import providers as providers_
@@ -356,6 +368,76 @@ def tools() -> None:
     """Put the agents' tools into Letta, and tell them where the studio is; say what changed."""
     with lock.held("lettabox studio tools"):
         studio_tools_.converge()
+
+
+@cli.group()
+def crew() -> None:
+    """The crew: the agents that make videos, and their shared memory."""
+
+
+def _crew_document(stored: bool) -> dict[str, Any]:
+    """The crew to have: from standard input, or as the box keeps it."""
+    return crew_apply.stored() if stored or sys.stdin.isatty() else crew_apply.parsed(sys.stdin.read())
+
+
+@crew.command("apply")
+@click.option("--stored", is_flag=True, help="The crew that the box keeps, instead of one on standard input.")
+@click.option("--deploying", is_flag=True, help="An embedding endpoint that does not work is a warning.")
+def apply_crew(stored: bool, deploying: bool) -> None:
+    """Create what is missing of the crew on standard input, change what differs, and say what was done.
+
+    Exit codes: 0 fine, 1 failed, 2 Letta or an embedding endpoint does not answer, 4 wrong use."""
+    document = _crew_document(stored)
+    with lock.held("lettabox crew apply"):
+        sys.exit(crew_apply.apply(document, deploying))
+
+
+@crew.command("plan")
+@click.option("--stored", is_flag=True, help="The crew that the box keeps, instead of one on standard input.")
+def plan_crew(stored: bool) -> None:
+    """Print what apply would change, and change nothing."""
+    crew_apply.plan(_crew_document(stored))
+
+
+@crew.command("status")
+def status_crew() -> None:
+    """One screen: agents, blocks, the queue, whether embeddings work.
+
+    Exit codes: 0 as declared, 1 something is not, 2 Letta or an embedding endpoint does not answer, 4 no crew."""
+    sys.exit(crew_status.status())
+
+
+@crew.command("repair")
+@click.option("--dry-run", is_flag=True, help="Tell what is wrong, and change nothing.")
+def repair_crew(dry_run: bool) -> None:
+    """Bring what agents wrote into the shared blocks to its canonical form; no line of it is lost.
+
+    Exit codes: 0 fine, 1 a block is gone, 2 Letta does not answer, 4 no crew, 75 agents write all the time."""
+    with nullcontext() if dry_run else lock.held("lettabox crew repair"):
+        sys.exit(crew_repair.repair(dry_run))
+
+
+@crew.command("export")
+@click.option("--wait", type=click.IntRange(0), default=120, show_default=True, help="Seconds for agents at work.")
+@click.option("--anyway", is_flag=True, help="Take agents that are still at work then as they are.")
+@click.option("--made-by", default="", help="The revision of lettabox, for the manifest.")
+def export_crew(wait: int, anyway: bool, made_by: str) -> None:
+    """Write the crew to stdout as one tar; `make crew-export` is the other end."""
+    if sys.stdout.isatty():
+        raise LettaboxError("this writes a tar to stdout; redirect it into a file, or use `make crew-export`", USAGE)
+    crew_export.export(sys.stdout.buffer, wait, anyway, made_by)
+
+
+@crew.command("import")
+@click.option("--undo", is_flag=True, help="Only remove what an import that was cut off left.")
+def import_crew(undo: bool) -> None:
+    """Restore the crew that `make crew-import` sends on stdin, where there is none.
+
+    Exit codes: 0 fine, 1 refused or failed, 2 Letta or an embedding endpoint does not answer, 4 wrong use."""
+    if not undo and sys.stdin.isatty():
+        raise LettaboxError("this reads a crew from stdin; use `make crew-import DIR=...`", USAGE)
+    with lock.held("lettabox crew import"):
+        sys.exit(crew_import.undo() if undo else crew_import.import_(sys.stdin.buffer))
 
 
 @cli.group()

@@ -8,7 +8,8 @@ from urllib.parse import quote
 import pytest
 from lettabox import studio_tool_source
 
-from tests.lab import simulators
+from tests.lab import crews, simulators
+from tests.lab.conftest import Api
 from tests.lab.gpu_box import simulate, unit, wait_for_comfyui
 from tests.lab.second_box import SecondBox
 from tests.lab.tool_calls import calls
@@ -20,17 +21,24 @@ URL, BRIDGE = "http://127.0.0.1:8189", "http://172.22.0.1:8189"
 SERVICE, WORKER, FILES, LINK = (f"lettabox-{name}.service" for name in ("studio", "worker", "files", "link"))
 PROCESSES = (SERVICE, WORKER, "comfyui.service")
 SECRETS = "/etc/lettabox/secrets"
+PROVIDER = "crewlab"
 
 
 @pytest.fixture(scope="module")
-def first(deployed, laptop, gpu_box):
+def first(deployed, laptop, box, gpu_box):
     """The deploy that brings it, told in full, and what others could see of it meanwhile."""
-    inventory = gpu_box.inventory()
+    provider = {"type": "openai", "base_url": f"{deployed.model_url}/v1"}
+    crew = {"model": "openai-proxy/gpt-4o", "embedding": f"{PROVIDER}/text-embedding-3-small"}
+    inventory = gpu_box.inventory(providers={PROVIDER: provider}, crew=crew)
     gpu_box.forget()
     with arguments_seen() as arguments, secrets_never_open(deployed) as modes:
         done = laptop.pyinfra("-y", "-vvv", "--diff", "--debug", inventory=inventory)
     assert done.code == 0, done.text[-6000:]
     yield done, arguments, modes, inventory
+    api = Api(deployed, laptop.make("-s", "letta-password").out.strip())
+    crews.forget(api, box)
+    crews.forget_tools(api)
+    crews.forget_providers(api, box, PROVIDER)
     gpu_box.forget()
     laptop.deploy()
 
@@ -176,6 +184,14 @@ def test_a_second_deploy_changes_nothing_and_sends_three_commands(first, laptop,
     assert done.totals["success"] == 0, done.changed
     assert len(seen) == 3, seen  # the lock, the look, and what all steps ask
     assert (box.files(), box.containers(), processes(box)) == before
+
+
+def test_the_deploy_brought_the_crew(first, laptop, inventory):
+    assert "cameraman-sleeptime: created" in first[0].text
+    plan = laptop.make("crew-plan", inventory=inventory)
+    assert plan.code == 0 and plan.out == "crew: 6 agents, 6 blocks, nothing to change\n", plan.text
+    status = laptop.make("crew-status", inventory=inventory)
+    assert status.code == 0 and re.search("^crew +as declared$", status.out, re.M), status.text
 
 
 def test_a_job_becomes_a_video_with_frames(first, box, studio):
