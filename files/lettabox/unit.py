@@ -70,6 +70,8 @@ def until_healthy(one: Unit, health: Callable[[], str], timeout: float) -> None:
     restarts, end = int(show(one.service, "NRestarts")["NRestarts"]), ""
     while True:
         now = show(one.service, "ActiveState", "SubState", "NRestarts", "ExecMainCode", "ExecMainStatus", "MainPID")
+        # A start begins to count anew, which may come after the first look.
+        restarts = min(restarts, int(now["NRestarts"]))
         ended = int(now["NRestarts"]) - restarts
         # How it ended is told only until it is started again.
         if now["MainPID"] == "0":

@@ -289,6 +289,17 @@ def test_how_a_unit_ended_is_remembered_from_when_it_had_no_process(monkeypatch)
         unit.until_healthy(unit.Unit("x", "x.service", Path("/x")), lambda: "not asked", 60)
 
 
+def test_a_unit_that_had_ended_by_itself_before_is_healthy_once_it_is(monkeypatch):
+    """systemd counts anew with a start, and that may come after the first look."""
+    now = {"ActiveState": "active", "SubState": "running", "NRestarts": "0", "ExecMainCode": "0"}
+    now |= {"ExecMainStatus": "0", "MainPID": "7"}
+    before = now | {"ActiveState": "inactive", "SubState": "dead", "NRestarts": "1", "MainPID": "0"}
+    seen = iter([before, before, now, now])
+    monkeypatch.setattr(unit, "show", lambda *_: next(seen, now))
+    monkeypatch.setattr(unit, "failure", lambda one, what, since: LettaboxError(f"{one.label}: {what}"))
+    unit.until_healthy(unit.Unit("x", "x.service", Path("/x")), lambda: "", 2)
+
+
 @pytest.fixture
 def owner(tmp_path, monkeypatch):
     """This process's own user, as whom commands run; needs no root."""
